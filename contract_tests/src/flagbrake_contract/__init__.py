@@ -1,0 +1,1 @@
+"""The contract every flagbrake adapter must pass."""

@@ -1,0 +1,1 @@
+"""What others implement. One abstract method where possible; the rest has a default that raises Unsupported."""

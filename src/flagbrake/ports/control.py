@@ -1,0 +1,71 @@
+"""The control plane's port: reading and writing one vendor's flags. Synchronous."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from flagbrake.errors import Unsupported
+from flagbrake.model.flag import FlagRef, Segment
+from flagbrake.model.state import Capability, Change, FlagState, Support
+
+
+class FlagControl(ABC):
+    """One vendor, one project, one environment.
+
+    Core wraps every control in the lock, the compare and the read-back (``control.writer``), so an
+    adapter writes plain calls and maps its vendor's errors to ours.
+    """
+
+    #: The adapter's name, first part of every FlagRef.
+    name: ClassVar[str]
+    #: Every Capability with how far the adapter goes.
+    capabilities: ClassVar[Mapping[Capability, Support]]
+    #: The smallest step of a split, as a share of 100,000 (1 = 0.001 %, 1000 = 1 %).
+    split_resolution: ClassVar[int] = 1
+
+    project: str
+    environment: str
+
+    def ref(self, key: str) -> FlagRef:
+        """The full name of a flag here."""
+        return FlagRef(self.name, self.project, self.environment, key)
+
+    @abstractmethod
+    def read(self, key: str) -> FlagState:
+        """Read one flag.
+
+        Raises:
+            NotFound: no such flag in this environment (the nearest keys are named).
+            Unavailable, RetryLater, NotAllowed: the vendor did not answer, not now, not you.
+        """
+
+    @abstractmethod
+    def apply(self, change: Change, *, expected: str | None = None, by: str = "", comment: str = "") -> FlagState:
+        """Write one change and return the state read back.
+
+        ``expected`` is the version the caller saw; where COMPARE_AND_SWAP is FULL a different one raises
+        Conflict and nothing is written.
+
+        Raises:
+            Unsupported, Conflict, ApprovalRequired, NotAllowed, NotFound, InvalidInput, RetryLater,
+            Unavailable: as named; after Unavailable the write may have happened: read.
+        """
+
+    def states(self) -> Iterator[FlagState]:
+        """All flags that are not archived."""
+        raise self.unsupported(Capability.LIST)
+
+    def segments(self) -> Iterator[Segment]:
+        """All segments."""
+        raise self.unsupported(Capability.SEGMENTS)
+
+    def close(self) -> None:  # noqa: B027 - most controls hold nothing
+        """Close what is open."""
+
+    def unsupported(self, capability: Capability) -> Unsupported:
+        """The error for a capability that is not FULL."""
+        support = self.capabilities.get(capability, Support.NOT_YET)
+        why = "cannot do this" if support is Support.VENDOR_CANNOT else "cannot do this yet"
+        return Unsupported(f"'{self.name}' {why}: {capability.value}.")
