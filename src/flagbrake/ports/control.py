@@ -24,6 +24,8 @@ class FlagControl(ABC):
     capabilities: ClassVar[Mapping[Capability, Support]]
     #: The smallest step of a split, as a share of 100,000 (1 = 0.001 %, 1000 = 1 %).
     split_resolution: ClassVar[int] = 1
+    #: True if ``apply`` writes its audit entry in the write's own transaction; else core audits around it.
+    audits_itself: ClassVar[bool] = False
 
     project: str
     environment: str
