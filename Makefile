@@ -1,0 +1,61 @@
+# Each target sets up its own environment from nothing but Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+MANIFESTS := pyproject.toml providers/sql/pyproject.toml contract_tests/pyproject.toml
+WORKERS ?= 2
+
+.PHONY: demo test check bench wheels docs clean
+
+$(VENV)/.base:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flagbrake needs Python 3.11 or newer. Try: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.base $(MANIFESTS)
+	$(PIP) --editable '.[cli,store]' --editable providers/sql
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) --editable '.[cli,store,postgresql]' --editable providers/sql --editable contract_tests --group test --group lint --group build
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/flagbrake demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+check: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs --check
+
+docs: $(VENV)/.test
+	$(BIN)/python -m tests.docs
+
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.bench startup
+	$(BIN)/python -m tests.bench evaluation
+	$(BIN)/python -m tests.bench propagation
+
+# Long proofs; `make test` runs their seeded short forms, docs/proofs/ holds the last full results.
+proof-flagd-twin: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.flagd_twin --pairs 100000 --seed 1 --store
+
+proof-judge-tables: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.judge_tables --store
+
+proof-rollout-crash: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.rollout_crash --runs 100 --store
+
+wheels: $(VENV)/.test
+	rm -rf dist
+	for d in . providers/sql contract_tests; do $(BIN)/python -m build --quiet --wheel --outdir dist $$d; done
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
