@@ -37,11 +37,11 @@ class Attribute:
         return cls((rest,), kind)
 
     def __str__(self) -> str:
-        if len(self.path) == 1 and not self.path[0].startswith("/") and ":" not in self.path[0]:
+        if len(self.path) == 1 and not self.path[0].startswith("/"):
             text = self.path[0]
         else:
             text = "".join("/" + p.replace("~", "~0").replace("/", "~1") for p in self.path)
-        return text if self.kind == USER else f"{self.kind}:{text}"
+        return text if self.kind == USER and ":" not in text else f"{self.kind}:{text}"
 
 
 class Op(StrEnum):

@@ -1,0 +1,347 @@
+"""JSON data to flags and segments, strictly: every variant named exists, every split makes 100 %."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+from flagbrake.errors import InvalidInput
+from flagbrake.model.clause import (
+    DIALECTS,
+    OURS,
+    USER,
+    Attribute,
+    Case,
+    Clause,
+    Coercion,
+    Dates,
+    ListMode,
+    OnMissing,
+    Op,
+    Regex,
+    Semantics,
+    Semver,
+)
+from flagbrake.model.flag import (
+    DEFAULT_BUCKETING,
+    Bucketing,
+    Distribution,
+    Flag,
+    Gate,
+    KeySet,
+    Prerequisite,
+    Rule,
+    Segment,
+    SegmentRule,
+    Serve,
+    Targets,
+    Variant,
+    Weight,
+)
+from flagbrake.model.reading import (
+    Malformed,
+    boolean,
+    choice,
+    each,
+    fields,
+    inside,
+    integer,
+    json_value,
+    key,
+    members,
+    shown,
+    suggestion,
+    text,
+    texts,
+)
+from flagbrake.model.values import MISMATCH, WHOLE, FlagKind, coerce, kind_of, percent_of, share_of
+
+_KINDS: Final = members(FlagKind)
+_OPS: Final = members(Op)
+_SEMANTICS: Final[dict[str, dict[str, Any]]] = {
+    "on_missing": members(OnMissing),
+    "coercion": members(Coercion),
+    "list_mode": members(ListMode),
+    "case": members(Case),
+    "regex": members(Regex),
+    "semver": members(Semver),
+    "dates": members(Dates),
+}
+
+_FLAG: Final = frozenset(
+    [
+        "key",
+        "kind",
+        "on",
+        "variants",
+        "off",
+        "targets",
+        "rules",
+        "default",
+        "prerequisites",
+        "tags",
+        "description",
+        "archived",
+        "version",
+    ]
+)
+_CLAUSE: Final = frozenset(("attribute", "op", "values", "negate"))
+_CLAUSE_ALL: Final = _CLAUSE | {"dialect"} | _SEMANTICS.keys()
+_RULE: Final = frozenset(("id", "when", "serve", "description"))
+_SPLIT: Final = frozenset(("split", "bucketing", "gate"))
+_BUCKETING: Final = frozenset(("algorithm", "salt", "seed", "group", "attribute"))
+_GATE: Final = frozenset(("share", "bucketing", "outside"))
+_TARGETS: Final = frozenset(("variant", "keys", "kind"))
+_PREREQUISITE: Final = frozenset(("flag", "variants"))
+_VARIANT: Final = frozenset(("name", "value"))
+_WEIGHT: Final = frozenset(("variant", "share"))
+_SEGMENT: Final = frozenset(("key", "included", "excluded", "rules", "description", "version"))
+_SEGMENT_RULE: Final = frozenset(("when", "share", "bucketing"))
+_KEY_SET: Final = frozenset(("keys", "kind"))
+_SCALARS: Final = frozenset((str, int, bool))
+_DEFAULT: Final = Bucketing()
+
+
+def flag(data: Any) -> Flag:
+    """One flag; complaints are raised as Malformed."""
+    fields(data, _FLAG, ("key", "kind", "variants", "default"), "a flag")
+    kind = choice(_KINDS, data, "kind")
+    variants = _variants(data["variants"], kind)
+    names = frozenset([v.name for v in variants])
+    if len(names) != len(variants):
+        raise Malformed("two variants have the same name.", "a name for each", "variants")
+    off = data.get("off")
+    targets = each("targets", _targets, data["targets"]) if "targets" in data else ()
+    prerequisites = each("prerequisites", _prerequisite, data["prerequisites"]) if "prerequisites" in data else ()
+    rules = _rules(data["rules"]) if "rules" in data else ()
+    read = Flag(
+        key=key(data, "key"),
+        kind=kind,
+        variants=variants,
+        default=inside("default", _serve, data["default"]),
+        on=boolean(data, "on", default=True),
+        off_variant=off,
+        targets=targets,
+        rules=rules,
+        prerequisites=prerequisites,
+        tags=texts("tags", data["tags"]) if "tags" in data else (),
+        description=text(data, "description"),
+        archived=boolean(data, "archived", default=False),
+        version=integer(data, "version"),
+    )
+    if off is not None:
+        _known(off, names, "off")
+    _served(read.default, names, "default")
+    for index, target in enumerate(targets):
+        if target.variant not in names:
+            _known(target.variant, names, "targets", f"[{index}]", "variant")
+    for index, rule in enumerate(rules):
+        _served(rule.serve, names, "rules", f"[{index}]", "serve")
+    return read
+
+
+def _known(name: Any, names: frozenset[str], *path: str) -> None:
+    if type(name) is not str or name not in names:
+        raise Malformed(f"{shown(name)} is not a variant of this flag.", suggestion(name, names), *path)
+
+
+def _served(serve: Serve, names: frozenset[str], *path: str) -> None:
+    if type(serve) is str:
+        if serve not in names:
+            _known(serve, names, *path)
+        return
+    assert isinstance(serve, Distribution)
+    for index, weight in enumerate(serve.weights):
+        if weight.variant not in names:
+            _known(weight.variant, names, *path, "split", f"[{index}]", "variant")
+    if serve.gate is not None:
+        _known(serve.gate.outside, names, *path, "gate", "outside")
+
+
+def _variants(data: Any, kind: FlagKind) -> tuple[Variant, ...]:
+    if type(data) is dict:
+        data = [{"name": name, "value": value} for name, value in data.items()]
+
+    def variant(item: Any) -> Variant:
+        fields(item, _VARIANT, ("name", "value"), "a variant")
+        return Variant(key(item, "name"), inside("value", lambda value: _value(value, kind), item["value"]))
+
+    if not data:
+        raise Malformed("a flag needs at least one variant.", '{"on": true, "off": false}', "variants")
+    return each("variants", variant, data)
+
+
+def _value(value: Any, kind: FlagKind) -> Any:
+    if kind is FlagKind.OBJECT and isinstance(value, (dict, list)):
+        return json_value(value)
+    found = kind_of(value)
+    fitting = MISMATCH if found is None else coerce(value, kind)
+    if fitting is MISMATCH:
+        raise Malformed(f"{shown(value)} is not {_article(kind)}, the kind of this flag.", f"a value that is {kind}")
+    return fitting
+
+
+def _article(kind: FlagKind) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def _rules(data: Any) -> tuple[Rule, ...]:
+    rules = each("rules", _rule, data)
+    seen: set[str] = set()
+    for index, rule in enumerate(rules):
+        if rule.id in seen:
+            raise Malformed(f"another rule has the id '{rule.id}'.", f"'{rule.id}-2'", "rules", f"[{index}]", "id")
+        seen.add(rule.id)
+    return rules
+
+
+def _rule(data: Any) -> Rule:
+    fields(data, _RULE, ("id", "when", "serve"), "a rule")
+    return Rule(
+        key(data, "id"),
+        each("when", _clause, data["when"]),
+        inside("serve", _serve, data["serve"]),
+        text(data, "description"),
+    )
+
+
+def _clause(data: Any) -> Clause:
+    if type(data) is not dict or not data.keys() <= _CLAUSE or "attribute" not in data or "op" not in data:
+        return _dialect_clause(data)
+    return _plain_clause(data, OURS)
+
+
+def _dialect_clause(data: Any) -> Clause:
+    required = ("op",) if isinstance(data, dict) and data.get("op") in ("always", "segment") else ("attribute", "op")
+    fields(data, _CLAUSE_ALL, required, "a condition")
+    semantics = OURS
+    if "dialect" in data:
+        name = data["dialect"]
+        if type(name) is not str or name not in DIALECTS:
+            raise Malformed(f"{shown(name)} is not a dialect.", suggestion(name, DIALECTS), "dialect")
+        semantics = DIALECTS[name]
+    overrides = tuple([(n, choice(values, data, n)) for n, values in _SEMANTICS.items() if n in data])
+    return _plain_clause(data, _semantics(semantics, overrides) if overrides else semantics)
+
+
+@lru_cache(maxsize=256)
+def _semantics(preset: Semantics, overrides: tuple[tuple[str, Any], ...]) -> Semantics:
+    return replace(preset, **dict(overrides))
+
+
+def _plain_clause(data: dict[str, Any], semantics: Semantics) -> Clause:
+    op = choice(_OPS, data, "op")
+    attribute = inside("attribute", _attribute, data.get("attribute", ""))
+    values = data.get("values", [])
+    if type(values) is not list:
+        raise Malformed(f"must be a list, not {shown(values)}.", f"[{shown(values)}]", "values")
+    if not set(map(type, values)) <= _SCALARS:
+        for index, value in enumerate(values):
+            if type(value) not in _SCALARS and kind_of(value) is not FlagKind.FLOAT:
+                cure = "strings, finite numbers, true or false"
+                raise Malformed(f"{shown(value)} cannot be compared with.", cure, "values", f"[{index}]")
+    return Clause(attribute, op, tuple(values), boolean(data, "negate", default=False), semantics)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(name: str) -> Attribute:
+    return Attribute.parse(name)
+
+
+def _attribute(data: Any) -> Attribute:
+    if type(data) is not str:
+        raise Malformed(f"must be a string, not {shown(data)}.", "'country', '/org/name' or 'org:country'")
+    attribute = _parsed(data)
+    if not attribute.kind:
+        raise Malformed(f"{shown(data)} has no context kind before the colon.", f"'user{data}'")
+    return attribute
+
+
+def _serve(data: Any) -> Serve:
+    if type(data) is str:
+        return data
+    fields(data, _SPLIT, ("split",), "what to serve")
+    weights = _weights(data["split"])
+    bucketing = inside("bucketing", _bucketing, data["bucketing"]) if "bucketing" in data else _DEFAULT
+    gate = inside("gate", _gate, data["gate"]) if data.get("gate") is not None else None
+    return Distribution(weights, bucketing, gate)
+
+
+def _weights(data: Any) -> tuple[Weight, ...]:
+    if type(data) is dict:
+        data = [{"variant": name, "share": share} for name, share in data.items()]
+    weights = each("split", _weight, data)
+    total = sum([w.share for w in weights])
+    if total != WHOLE:
+        fact = f"the shares make {percent_of(total)} % ({total:,} of {WHOLE:,})."
+        raise Malformed(fact, "shares that make 100 % together", "split")
+    return weights
+
+
+def _weight(data: Any) -> Weight:
+    fields(data, _WEIGHT, ("variant", "share"), "a share")
+    return Weight(text(data, "variant"), inside("share", _share, data["share"]))
+
+
+def _share(value: Any) -> int:
+    if type(value) is int and 0 <= value <= WHOLE:
+        return value
+    if type(value) is str and value.endswith("%"):
+        try:
+            return share_of(value)
+        except InvalidInput as error:
+            raise Malformed(error.fact, error.cure) from None
+    fact = f"{shown(value)} is not a share (a whole number from 0 to {WHOLE:,})."
+    raise Malformed(fact, "12500 or '12.5%' for an eighth")
+
+
+def _bucketing(data: Any) -> Bucketing:
+    fields(data, _BUCKETING, (), "a bucketing")
+    seed = data.get("seed")
+    if seed is not None and type(seed) is not int:
+        raise Malformed(f"must be a whole number, not {shown(seed)}.", "61", "seed")
+    attribute = inside("attribute", _attribute, data["attribute"]) if "attribute" in data else _DEFAULT.attribute
+    group = text(data, "group") if data.get("group") is not None else None
+    return Bucketing(text(data, "algorithm", DEFAULT_BUCKETING), text(data, "salt"), seed, group, attribute)
+
+
+def _gate(data: Any) -> Gate:
+    fields(data, _GATE, ("share", "outside"), "a gate")
+    bucketing = inside("bucketing", _bucketing, data["bucketing"]) if "bucketing" in data else _DEFAULT
+    return Gate(inside("share", _share, data["share"]), bucketing, text(data, "outside"))
+
+
+def _targets(data: Any) -> Targets:
+    fields(data, _TARGETS, ("variant", "keys"), "targets")
+    return Targets(text(data, "variant"), texts("keys", data["keys"]), text(data, "kind", USER))
+
+
+def _prerequisite(data: Any) -> Prerequisite:
+    fields(data, _PREREQUISITE, ("flag", "variants"), "a prerequisite")
+    return Prerequisite(key(data, "flag"), texts("variants", data["variants"]))
+
+
+def segment(data: Any) -> Segment:
+    """One segment; complaints are raised as Malformed."""
+    fields(data, _SEGMENT, ("key",), "a segment")
+    return Segment(
+        key(data, "key"),
+        each("included", _key_set, data["included"]) if "included" in data else (),
+        each("excluded", _key_set, data["excluded"]) if "excluded" in data else (),
+        each("rules", _segment_rule, data["rules"]) if "rules" in data else (),
+        text(data, "description"),
+        integer(data, "version"),
+    )
+
+
+def _key_set(data: Any) -> KeySet:
+    fields(data, _KEY_SET, ("keys",), "a list of keys")
+    return KeySet(texts("keys", data["keys"]), text(data, "kind", USER))
+
+
+def _segment_rule(data: Any) -> SegmentRule:
+    fields(data, _SEGMENT_RULE, ("when",), "a segment's rule")
+    share = inside("share", _share, data["share"]) if "share" in data else WHOLE
+    bucketing = inside("bucketing", _bucketing, data["bucketing"]) if "bucketing" in data else _DEFAULT
+    return SegmentRule(each("when", _clause, data["when"]), share, bucketing)
