@@ -33,10 +33,10 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tests.docs --check
+	$(BIN)/python -m tests.documentation --check
 
 docs: $(VENV)/.test
-	$(BIN)/python -m tests.docs
+	$(BIN)/python -m tests.documentation
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench startup

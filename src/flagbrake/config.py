@@ -43,6 +43,16 @@ _TABLES: Final = {
     },
     "engine": {"interval": "seconds between ticks", "silent_after": "seconds after which a silent engine is an alarm"},
 }
+#: Keys of ``[flags.KEY]``; ``model.codec.declaration_from_data`` reads them.
+DECLARATION: Final = {
+    "kind": "boolean, string, integer, float or object",
+    "safe_variant": "the variant served while killed; never guessed",
+    "safe_value": "its value, for providers that cannot look it up",
+    "scopes": 'kills that reach this flag, such as ["agent:refunds"]; flag:KEY always does',
+    "scope_attributes": 'scopes read from the context, such as { tenant = "tenantId" }',
+    "unknown_policy": "while the kill state is unknown: last-known, closed or open",
+    "holdback": "attributes kept for a migration",
+}
 _VARIABLES: Final = {
     "use": "FLAGBRAKE_USE",
     "project": "FLAGBRAKE_PROJECT",
@@ -226,6 +236,8 @@ def _flatten(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         )
     values["notify"] = {key: _table(_table(data, "notify", where), key, where) for key in data.get("notify", {})}
     values["flags"] = {key: _table(_table(data, "flags", where), key, where) for key in data.get("flags", {})}
+    for key, entry in values["flags"].items():
+        _refuse_unknown(entry, DECLARATION, f"[flags.{key}] of {where}")
     return values
 
 

@@ -1,0 +1,70 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import typer
+
+from flagbrake.cli import flags, kills, rollouts, system
+from flagbrake.cli.session import Session, hoist
+from flagbrake.errors import InvalidInput
+
+EVERYWHERE = "Everywhere: --config FILE, -e/--environment NAME, --by PERSON, --json, -y/--yes."
+
+app = typer.Typer(
+    name="flagbrake",
+    help="Feature flags with a brake: flags, kills and rollouts over any provider.",
+    epilog=EVERYWHERE,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.add_typer(flags.app, name="flag", epilog=EVERYWHERE)
+app.add_typer(rollouts.app, name="rollout", epilog=EVERYWHERE)
+app.add_typer(system.store_app, name="store", epilog=EVERYWHERE)
+kills.register(app)
+system.register(app)
+rollouts.register(app)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    values, rest = hoist(argv)
+    session = Session(
+        config=_text(values, "--config", "-c"),
+        environment=_text(values, "--environment", "-e"),
+        by=_text(values, "--by") or "",
+        as_json="--json" in values,
+        yes="--yes" in values or "-y" in values,
+    )
+    command = typer.main.get_command(app)
+    try:
+        result: Any = command.main(rest, prog_name="flagbrake", standalone_mode=False, obj=session)
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.ctx.get_help() if error.ctx else EVERYWHERE)
+        return 0
+    except click.UsageError as error:
+        raise InvalidInput(_sentence(error.format_message()), cure=_help_of(error)) from None
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return 130
+    finally:
+        session.close()
+    return result if isinstance(result, int) else 0
+
+
+def _text(values: dict[str, str | bool], *names: str) -> str | None:
+    return next((str(values[name]) for name in names if name in values), None)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _help_of(error: click.UsageError) -> str:
+    return f"{error.ctx.command_path} --help" if error.ctx else "flagbrake --help"

@@ -1,0 +1,1 @@
+"""The documentation: code blocks that are run, reference pages that are generated."""
