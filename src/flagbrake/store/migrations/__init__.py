@@ -1,0 +1,1 @@
+"""Alembic's environment: no ini file, always inside the transaction of whoever upgrades."""

