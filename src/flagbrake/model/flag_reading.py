@@ -99,6 +99,8 @@ _WEIGHT: Final = frozenset(("variant", "share"))
 _SEGMENT: Final = frozenset(("key", "included", "excluded", "rules", "description", "version"))
 _SEGMENT_RULE: Final = frozenset(("when", "share", "bucketing"))
 _KEY_SET: Final = frozenset(("keys", "kind"))
+#: Types whose values need no second look; the others may be of the kind after a lossless change.
+_EXACT: Final = {FlagKind.BOOLEAN: bool, FlagKind.STRING: str, FlagKind.INTEGER: int}
 _SCALARS: Final = frozenset((str, int, bool))
 _DEFAULT: Final = Bucketing()
 
@@ -163,9 +165,14 @@ def _variants(data: Any, kind: FlagKind) -> tuple[Variant, ...]:
     if type(data) is dict:
         data = [{"name": name, "value": value} for name, value in data.items()]
 
+    exact = _EXACT.get(kind)
+
     def variant(item: Any) -> Variant:
         fields(item, _VARIANT, ("name", "value"), "a variant")
-        return Variant(key(item, "name"), inside("value", lambda value: _value(value, kind), item["value"]))
+        value = item["value"]
+        if type(value) is not exact:
+            value = inside("value", lambda value: _value(value, kind), value)
+        return Variant(key(item, "name"), value)
 
     if not data:
         raise Malformed("a flag needs at least one variant.", '{"on": true, "off": false}', "variants")
@@ -198,18 +205,20 @@ def _rules(data: Any) -> tuple[Rule, ...]:
 
 def _rule(data: Any) -> Rule:
     fields(data, _RULE, ("id", "when", "serve"), "a rule")
+    serve = data["serve"]
     return Rule(
         key(data, "id"),
         each("when", _clause, data["when"]),
-        inside("serve", _serve, data["serve"]),
-        text(data, "description"),
+        serve if type(serve) is str else inside("serve", _serve, serve),
+        text(data, "description") if "description" in data else "",
     )
 
 
 def _clause(data: Any) -> Clause:
-    if type(data) is not dict or not data.keys() <= _CLAUSE or "attribute" not in data or "op" not in data:
-        return _dialect_clause(data)
-    return _plain_clause(data, OURS)
+    # The usual clause by hand-made steps: flags by the thousand are read at every start.
+    if type(data) is dict and len(data) == 3 and "attribute" in data and "op" in data and "values" in data:
+        return _plain_clause(data, OURS)
+    return _dialect_clause(data)
 
 
 def _dialect_clause(data: Any) -> Clause:
@@ -231,17 +240,21 @@ def _semantics(preset: Semantics, overrides: tuple[tuple[str, Any], ...]) -> Sem
 
 
 def _plain_clause(data: dict[str, Any], semantics: Semantics) -> Clause:
-    op = choice(_OPS, data, "op")
-    attribute = inside("attribute", _attribute, data.get("attribute", ""))
+    name = data["op"]
+    op = _OPS.get(name) if type(name) is str else None
+    if op is None:
+        op = choice(_OPS, data, "op")
+    name = data.get("attribute", "")
+    attribute = _parsed(name) if type(name) is str and name[:1] != ":" else inside("attribute", _attribute, name)
     values = data.get("values", [])
     if type(values) is not list:
         raise Malformed(f"must be a list, not {shown(values)}.", f"[{shown(values)}]", "values")
-    if not set(map(type, values)) <= _SCALARS:
-        for index, value in enumerate(values):
-            if type(value) not in _SCALARS and kind_of(value) is not FlagKind.FLOAT:
-                cure = "strings, finite numbers, true or false"
-                raise Malformed(f"{shown(value)} cannot be compared with.", cure, "values", f"[{index}]")
-    return Clause(attribute, op, tuple(values), boolean(data, "negate", default=False), semantics)
+    for index, value in enumerate(values):
+        if type(value) is not str and not (type(value) in _SCALARS or kind_of(value) is FlagKind.FLOAT):
+            cure = "strings, finite numbers, true or false"
+            raise Malformed(f"{shown(value)} cannot be compared with.", cure, "values", f"[{index}]")
+    negate = boolean(data, "negate", default=False) if "negate" in data else False
+    return Clause(attribute, op, tuple(values), negate, semantics)
 
 
 @lru_cache(maxsize=4096)
@@ -280,8 +293,12 @@ def _weights(data: Any) -> tuple[Weight, ...]:
 
 
 def _weight(data: Any) -> Weight:
-    fields(data, _WEIGHT, ("variant", "share"), "a share")
-    return Weight(text(data, "variant"), inside("share", _share, data["share"]))
+    if not (type(data) is dict and len(data) == 2 and "variant" in data and "share" in data):
+        fields(data, _WEIGHT, ("variant", "share"), "a share")
+    variant, share = data["variant"], data["share"]
+    if type(share) is not int or not 0 <= share <= WHOLE:
+        share = inside("share", _share, share)
+    return Weight(variant if type(variant) is str else text(data, "variant"), share)
 
 
 def _share(value: Any) -> int:
