@@ -1,1 +1,1 @@
-"""."""
+"""Kills on the data plane: the convention, the board, the guard around any provider, the halt."""

@@ -1,1 +1,1 @@
-"""."""
+"""Outcomes on the data plane: runs, tracking, the bounded queue."""
