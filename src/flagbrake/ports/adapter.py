@@ -15,17 +15,28 @@ ADAPTER_API: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """The store, and the feed this process reads it through (``None`` in the control plane).
+
+    Typed loosely here: ports stand below the store, and only the SQL adapter looks inside.
+    """
+
+    store: Any
+    feed: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterSettings:
     """What wiring hands to an adapter.
 
-    ``options`` is the adapter's table of the TOML file with secrets already resolved. ``store`` is the
-    opened store when one is configured (typed loosely here: only the SQL adapter looks inside).
+    ``options`` is the adapter's table of the TOML file with secrets already resolved. ``store`` is there
+    when a store is configured.
     """
 
     project: str
     environment: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    store: Any = None
+    store: StoreAccess | None = None
 
 
 class Adapter(ABC):

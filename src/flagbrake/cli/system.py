@@ -1,0 +1,141 @@
+"""``init``, ``doctor``, ``history``, ``engine``, ``demo``, ``store grants``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flagbrake import config as configuration
+from flagbrake.cli.output import age
+from flagbrake.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from flagbrake.cli.session import Session
+
+store_app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("init")(init)
+    app.command("doctor")(doctor)
+    app.command("history")(history)
+    app.command("demo")(demo)
+
+
+def init(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option("--url", help="Database; sqlite:///flagbrake.db unless given.")] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Serve feature_flags, kill_switches and agent_logs in place.")
+    ] = False,
+) -> None:
+    """Write flagbrake.toml and create or upgrade the database."""
+    session: Session = context.obj
+    path = Path(session.config or configuration.FILE).absolute()
+    if not path.exists():
+        _write_settings(path, session.environment or "development", url)
+        session.config = str(path)
+        session.out.line(f"Wrote {path}")
+    elif url is not None:
+        raise InvalidInput(f"{path} exists and names its own store.", cure="edit [store] url there, or another --config")
+    else:
+        session.config = str(path)
+    plane = session.open(create=True)
+    session.say_where()
+    session.out.line("The store is ready.")
+    if adopt:
+        from flagbrake.store.adopt import adopt as adopt_tables
+
+        found = adopt_tables(plane.store)
+        session.out.line(f"Adopted: {', '.join(found)}.")
+        session.out.data(adopted=list(found))
+    else:
+        session.out.line("Next: flagbrake flag create new-search")
+    session.out.data(config=str(path))
+
+
+def _write_settings(path: Path, environment: str, url: str | None) -> None:
+    from urllib.parse import urlsplit
+
+    shown = url or configuration.DEFAULT_STORE
+    if urlsplit(shown).password:
+        raise InvalidInput(
+            "The URL holds a password, which does not belong in a file.",
+            cure="put it in an environment variable and write url = { env = \"NAME\" } in flagbrake.toml",
+        )
+    text = (
+        '# Settings of flagbrake; every key: docs/reference/configuration.md\n'
+        'use = "sql"                     # the provider; this line is the whole swap\n'
+        f'environment = "{environment}"\n\n[store]\nurl = "{shown}"\n'
+    )
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written ({error.strerror}).", cure="another folder") from error
+
+
+def doctor(context: typer.Context) -> int:
+    """What works, what does not, and what to do about it."""
+    session: Session = context.obj
+    session.say_where()
+    from flagbrake.wiring.health import examine
+
+    findings = examine(session.plane)
+    for finding in findings:
+        mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[finding.level]
+        style = {"ok": None, "warning": "yellow", "failure": "bold red"}[finding.level]
+        session.out.line(f"{mark}  {finding.text}" + (f" Try: {finding.cure}" if finding.cure else ""), style=style)
+    session.out.data(
+        findings=[{"level": f.level, "subject": f.subject, "text": f.text, "cure": f.cure} for f in findings],
+        live=len(session.plane.store.processes.live()),
+        level=1,
+    )
+    return 1 if any(f.level == "failure" for f in findings) else 0
+
+
+def history(
+    context: typer.Context,
+    subject: Annotated[str | None, typer.Argument(help="A flag, a scope or a rollout; everything unless given.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="How many entries.", min=1)] = 20,
+) -> None:
+    """Who did what, when and why; the audit chain is verified on the way."""
+    session: Session = context.obj
+    session.say_where()
+    audit = session.plane.store.audit
+    entries = session.plane.history(subject, limit=limit)
+    broken = audit.verify()
+    session.out.table(
+        ("when", "who", "what", "subject", "why"),
+        [(f"{age(e.at)} ago", e.by, e.action, e.subject, e.reason) for e in entries],
+        empty=f"Nothing recorded about {subject}." if subject else "Nothing recorded yet.",
+    )
+    if broken is not None:
+        session.out.warn(f"the audit chain is broken at entry {broken}: somebody changed the table")
+    session.out.data(entries=[e.to_data() for e in entries], chain_broken_at=broken)
+
+
+def demo(
+    directory: Annotated[Path | None, typer.Option("--dir", help="Keep everything here instead of a temporary folder.")] = None,
+    capture: Annotated[Path | None, typer.Option("--capture", help="Write the terminal as an SVG file.")] = None,
+) -> int:
+    """The main job in under two minutes: a rollout that rolls itself back, a kill, a restore."""
+    from flagbrake.demo.story import tell
+
+    return tell(directory=directory, capture=capture)
+
+
+@store_app.command("grants")
+def grants(
+    context: typer.Context,
+    role: Annotated[str, typer.Option("--role", help="The database role that agents connect as.")] = "flagbrake_agent",
+) -> None:
+    """Print the SQL of the restricted role: read flags and kills, insert outcomes and acknowledgements."""
+    session: Session = context.obj
+    from flagbrake.store.grants import grants as grants_of
+
+    text = grants_of(session.plane.store.db.dialect, role)
+    session.out.line(text)
+    session.out.data(role=role, sql=text)

@@ -1,0 +1,137 @@
+"""The control plane: what operators, the engine and a console hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from flagbrake import registry
+from flagbrake.config import Config
+from flagbrake.control.switch import KillSwitch
+from flagbrake.control.writer import FlagWriter
+from flagbrake.errors import ConfigError
+from flagbrake.evaluate import Ruleset
+from flagbrake.model.manifest import Declaration, Manifest
+from flagbrake.ports.adapter import Adapter, StoreAccess
+from flagbrake.ports.control import FlagControl
+from flagbrake.ports.notify import Notifier
+from flagbrake.store import Store, open_store
+from flagbrake.wiring.settings import adapter_of, adapter_settings, configuration, declared
+
+if TYPE_CHECKING:
+    from flagbrake.rollout.engine import Engine
+    from flagbrake.rollout.service import RolloutService
+
+
+def control_plane(
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    environment: str | None = None,
+    use: str | None = None,
+    create: bool = False,
+) -> ControlPlane:
+    """Open the control plane. Close it, or use it as a context manager.
+
+    Args:
+        config: a TOML file, the same as a mapping, or None to find ``flagbrake.toml``.
+        environment, use: override the file.
+        create: make or upgrade the database's tables.
+
+    Raises:
+        ConfigError: settings that cannot be used, no store, or no tables (``flagbrake init``).
+        StoreUnavailable: the database did not answer.
+    """
+    settings = configuration(config, admin=True, environment=environment, use=use)
+    url = settings.database()
+    if url is None:
+        raise ConfigError(
+            f"'{settings.use}' keeps no kills and no audit, and no store is configured.",
+            cure='[store] url = "sqlite:///flagbrake.db"',
+        )
+    adapter = adapter_of(settings, admin=True)
+    store = open_store(url, project=settings.project, environment=settings.environment, create=create)
+    return ControlPlane(settings, adapter, store)
+
+
+class ControlPlane:
+    """Everything that writes: one environment of one provider, with its store.
+
+    ``control`` reads flags, ``writer`` writes them (locked, compared, verified), ``switch`` kills and
+    restores, ``rollouts`` starts and steers rollouts.
+    """
+
+    def __init__(self, settings: Config, adapter: Adapter, store: Store) -> None:
+        self.config = settings
+        self.store = store
+        self._adapter = adapter
+
+    @cached_property
+    def control(self) -> FlagControl:
+        """The provider's management side."""
+        return self._adapter.control(adapter_settings(self.config, StoreAccess(self.store)))
+
+    @cached_property
+    def writer(self) -> FlagWriter:
+        """The only way to write a flag."""
+        return FlagWriter(self.control, lock=self.store.locks, audit=self.store.audit)
+
+    @cached_property
+    def notifiers(self) -> tuple[Notifier, ...]:
+        """The log, and what ``[notify]`` names."""
+        tables: dict[str, Mapping[str, Any]] = {"log": {}, **self.config.notify}
+        made = []
+        for name, table in tables.items():
+            try:
+                made.append(registry.notifier(name)(**self.config.resolved(f"notify.{name}", table)))
+            except TypeError as error:
+                raise ConfigError(f"[notify.{name}]: {error}.", cure="docs/reference/configuration.md") from None
+        return tuple(made)
+
+    @cached_property
+    def switch(self) -> KillSwitch:
+        """Kill and restore."""
+        raise NotImplementedError
+
+    @cached_property
+    def rollouts(self) -> RolloutService:
+        """Rollouts."""
+        raise NotImplementedError
+
+    def engine(self) -> Engine:
+        """A new engine: the loop that drives rollouts."""
+        raise NotImplementedError
+
+    def manifest(self) -> Manifest:
+        """All declarations: the store's, and over them those of the configuration file."""
+        return self.store.manifest.all().merged(declared(self.config))
+
+    def declare(self, declaration: Declaration, *, by: str, reason: str) -> None:
+        """Put one declaration in the store, audited."""
+        raise NotImplementedError
+
+    def ruleset(self) -> Ruleset:
+        """All flags and segments as the evaluator sees them, for explanations."""
+        flags = {state.flag.key: state.flag for state in self.control.states()}
+        return Ruleset(flags, {segment.key: segment for segment in self.control.segments()})
+
+    def place(self) -> str:
+        """Where commands of this plane work: environment, project, provider, store."""
+        c = self.config
+        return f"environment {c.environment} · project {c.project} · {c.use} · {self.store.url_shown}"
+
+    def close(self) -> None:
+        """Close the control and the store."""
+        if "control" in self.__dict__:
+            self.control.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
