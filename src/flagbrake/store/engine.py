@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -146,6 +146,14 @@ class Database:
             conn = plain.execution_options(**options)
             with conn.begin():
                 yield conn
+
+    def writing(self, conn: Connection | None) -> AbstractContextManager[Connection]:
+        """The caller's write transaction if there is one, else one of its own."""
+        return self.transaction() if conn is None else nullcontext(conn)
+
+    def looking(self, conn: Connection | None) -> AbstractContextManager[Connection]:
+        """The caller's transaction if there is one, else a reading one of its own."""
+        return self.reading() if conn is None else nullcontext(conn)
 
     def now(self) -> ColumnElement[int]:
         """The present in microseconds, as an SQL expression, by the clock that judges leases and presence."""

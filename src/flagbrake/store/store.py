@@ -6,8 +6,16 @@ from types import TracebackType
 from typing import Self
 
 from flagbrake.ports.clock import Clock
+from flagbrake.store.audit import Audit
 from flagbrake.store.engine import Database
+from flagbrake.store.engines import Engines
+from flagbrake.store.flags import DECLARATION, FLAG, SEGMENT, FlagRows, ManifestRows, SegmentRows
+from flagbrake.store.kills import StoreLane
+from flagbrake.store.locks import StoreLock
 from flagbrake.store.opening import prepare
+from flagbrake.store.outcomes import Outcomes
+from flagbrake.store.processes import Processes
+from flagbrake.store.rollouts import Rollouts
 
 
 def open_store(url: str, *, project: str, environment: str, clock: Clock | None = None, create: bool = False) -> Store:
@@ -40,6 +48,16 @@ class Store:
         self.environment = database.environment
         self.url_shown = database.shown
         self.clock = database.clock
+        self.flags = FlagRows(database, FLAG)
+        self.segments = SegmentRows(database, SEGMENT)
+        self.manifest = ManifestRows(database, DECLARATION)
+        self.audit = Audit(database)
+        self.kills = StoreLane(database, self.audit)
+        self.locks = StoreLock(database)
+        self.processes = Processes(database)
+        self.outcomes = Outcomes(database)
+        self.rollouts = Rollouts(database)
+        self.engines = Engines(database)
 
     def revision(self) -> int:
         """The environment's revision: one more with every control transaction; 0 before the first."""
