@@ -40,7 +40,9 @@ def init(
         session.config = str(path)
         session.out.line(f"Wrote {path}")
     elif url is not None:
-        raise InvalidInput(f"{path} exists and names its own store.", cure="edit [store] url there, or another --config")
+        raise InvalidInput(
+            f"{path} exists and names its own store.", cure="edit [store] url there, or another --config"
+        )
     else:
         session.config = str(path)
     plane = session.open(create=True)
@@ -64,10 +66,10 @@ def _write_settings(path: Path, environment: str, url: str | None) -> None:
     if urlsplit(shown).password:
         raise InvalidInput(
             "The URL holds a password, which does not belong in a file.",
-            cure="put it in an environment variable and write url = { env = \"NAME\" } in flagbrake.toml",
+            cure='put it in an environment variable and write url = { env = "NAME" } in flagbrake.toml',
         )
     text = (
-        '# Settings of flagbrake; every key: docs/reference/configuration.md\n'
+        "# Settings of flagbrake; every key: docs/reference/configuration.md\n"
         'use = "sql"                     # the provider; this line is the whole swap\n'
         f'environment = "{environment}"\n\n[store]\nurl = "{shown}"\n'
     )
@@ -98,7 +100,9 @@ def doctor(context: typer.Context) -> int:
 
 def history(
     context: typer.Context,
-    subject: Annotated[str | None, typer.Argument(help="A flag, a scope or a rollout; everything unless given.")] = None,
+    subject: Annotated[
+        str | None, typer.Argument(help="A flag, a scope or a rollout; everything unless given.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many entries.", min=1)] = 20,
 ) -> None:
     """Who did what, when and why; the audit chain is verified on the way."""
@@ -118,7 +122,9 @@ def history(
 
 
 def demo(
-    directory: Annotated[Path | None, typer.Option("--dir", help="Keep everything here instead of a temporary folder.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Keep everything here instead of a temporary folder.")
+    ] = None,
     capture: Annotated[Path | None, typer.Option("--capture", help="Write the terminal as an SVG file.")] = None,
 ) -> int:
     """The main job in under two minutes: a rollout that rolls itself back, a kill, a restore."""

@@ -1,9 +1,31 @@
-"""Puts the rooms together: the provider for agents, the control plane for operators."""
+"""Puts the rooms together: the provider for agents, the control plane for operators.
+
+Names load on first use: an agent process never imports the control plane.
+"""
 
 from __future__ import annotations
 
-from flagbrake.wiring.agent import provider
-from flagbrake.wiring.settings import configuration
-from flagbrake.wiring.plane import ControlPlane, control_plane
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["ControlPlane", "configuration", "control_plane", "provider"]
+if TYPE_CHECKING:
+    from flagbrake.wiring.agent import Parts, provider, provider_parts
+    from flagbrake.wiring.plane import ControlPlane, control_plane
+    from flagbrake.wiring.settings import configuration
+
+__all__ = ["ControlPlane", "Parts", "configuration", "control_plane", "provider", "provider_parts"]
+
+_HOMES: Final = {
+    "ControlPlane": "plane",
+    "Parts": "agent",
+    "configuration": "settings",
+    "control_plane": "plane",
+    "provider": "agent",
+    "provider_parts": "agent",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"flagbrake.wiring.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'flagbrake.wiring' has no attribute '{name}'")

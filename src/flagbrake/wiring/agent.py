@@ -48,7 +48,10 @@ def provider(
     Args:
         config: a TOML file, the same as a mapping, or None to find ``flagbrake.toml`` (working directory,
             its parents, ``FLAGBRAKE_CONFIG``). Without any, flags live in ``flagbrake.db`` right here.
-        use, environment, project, allow_missing: override the file.
+        use: the provider; overrides the file.
+        environment: overrides the file.
+        project: overrides the file.
+        allow_missing: overrides the file.
         store: database URL, overriding the file.
         name: how this process is called in ``flagbrake doctor`` and in acknowledgements.
 

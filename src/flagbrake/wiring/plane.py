@@ -37,7 +37,8 @@ def control_plane(
 
     Args:
         config: a TOML file, the same as a mapping, or None to find ``flagbrake.toml``.
-        environment, use: override the file.
+        environment: overrides the file.
+        use: the provider; overrides the file.
         create: make or upgrade the database's tables.
 
     Raises:
