@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection, Table, select
 
@@ -15,6 +15,8 @@ from flagbrake.store import schema
 from flagbrake.store.engine import Database
 
 T = TypeVar("T")
+
+_LONGEST: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,20 @@ class Documents(Generic[T]):
         return self.write_all(conn, [noun])[0]
 
     def write_all(self, conn: Connection, nouns: Iterable[T]) -> list[Stored[T]]:
-        """Put many in place, in the caller's transaction, at one revision."""
+        """Put many in place, in the caller's transaction, at one revision.
+
+        Raises:
+            InvalidInput: a key no database can hold.
+        """
         texts = {self._kind.key(noun): (noun, dumps(self._kind.write(noun))) for noun in nouns}
         if not texts:
             return []
+        for key in texts:
+            if not key or key != schema.clean(key, _LONGEST):
+                raise InvalidInput(
+                    f"{key[:40]!r} cannot be the key of a {self._kind.noun}.",
+                    cure=f"1 to {_LONGEST} characters of text",
+                )
         revision = self._bump(conn, texts)
         at = schema.micros(self._db.clock.now())
         versions = self._versions(conn, list(texts))

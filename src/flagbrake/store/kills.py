@@ -113,8 +113,8 @@ class StoreLane(KillLane):
             gone = {
                 **row,
                 "lifted_at": schema.micros(at),
-                "lifted_by": by,
-                "lifted_reason": reason,
+                "lifted_by": schema.clean(by, 300),
+                "lifted_reason": schema.clean(reason),
                 "lifted_epoch": epoch,
             }
             conn.execute(insert(schema.kill_lifted).values(gone))

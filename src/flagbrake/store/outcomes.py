@@ -94,19 +94,19 @@ class Outcomes:
     def _row(self, outcome: Outcome) -> dict[str, Any]:
         return {
             **self._db.home,
-            "run_id": outcome.run_id,
-            "metric": outcome.metric,
-            "flag": outcome.flag,
-            "variant": outcome.variant,
+            "run_id": schema.clean(outcome.run_id, 100),
+            "metric": schema.clean(outcome.metric, 200),
+            "flag": schema.clean(outcome.flag, 300),
+            "variant": schema.clean(outcome.variant, 300),
             "revision": outcome.revision,
-            "unit": outcome.unit,
+            "unit": schema.clean(outcome.unit, 100),
             "started_at": schema.micros(outcome.started_at),
             "finished_at": schema.micros(outcome.finished_at),
             "result": outcome.result.value,
-            "error_type": outcome.error_type[:300],
+            "error_type": schema.clean(outcome.error_type, 300),
             "duration_ms": outcome.duration_ms,
             "value": outcome.value,
-            "token": outcome.token,
+            "token": schema.clean(outcome.token),
         }
 
 

@@ -56,6 +56,14 @@ def moment(stored: int) -> datetime:
     return _EPOCH + timedelta(microseconds=stored)
 
 
+def clean(value: str, limit: int | None = None) -> str:
+    """A text as every database takes it: no NUL, no half of a surrogate pair, at most ``limit`` characters.
+
+    For what comes from outside and must not make a write fail: reasons, names of errors and people.
+    """
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()[:limit]
+
+
 def _home() -> tuple[Column[str], Column[str]]:
     """Every row belongs to one environment of one project."""
     return Column("project", String(190), nullable=False), Column("environment", String(190), nullable=False)

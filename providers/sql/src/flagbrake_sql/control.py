@@ -1,0 +1,221 @@
+"""The control plane on our own store: every change is one transaction, with its audit entry in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection
+
+from flagbrake.errors import InvalidInput
+from flagbrake.evaluate import check
+from flagbrake.evaluate.checks import FLAG_NODE, MOST_ASKED, needs_of_flag, needs_of_segment
+from flagbrake.model.codec import flag_from_data
+from flagbrake.model.flag import Distribution, Flag, Segment, Serve
+from flagbrake.model.state import (
+    Archive,
+    Capability,
+    Change,
+    Create,
+    FlagState,
+    Replace,
+    SetDistribution,
+    SetOn,
+    SetTargets,
+    Support,
+)
+from flagbrake.ports.control import FlagControl
+from flagbrake.store import Store
+from flagbrake.store.flags import StoredFlag
+from flagbrake_sql import errors
+
+_log = logging.getLogger("flagbrake.sql")
+
+#: Changes that must work on a flag whose surroundings are broken: turning off, archiving.
+_ALWAYS = (SetOn, Archive)
+
+
+class SqlControl(FlagControl):
+    """Flags in the store of one environment. Exact: nothing is lost or half done, whoever else writes."""
+
+    name: ClassVar[str] = "sql"
+    capabilities: ClassVar[Mapping[Capability, Support]] = MappingProxyType(dict.fromkeys(Capability, Support.FULL))
+    split_resolution: ClassVar[int] = 1
+    audits_itself: ClassVar[bool] = True
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.project = store.project
+        self.environment = store.environment
+
+    def read(self, key: str) -> FlagState:
+        """One flag, an archived one too.
+
+        Raises:
+            NotFound: no such flag; the nearest keys are named.
+            InvalidInput: the row is damaged.
+            StoreUnavailable: the database did not answer.
+        """
+        with self._store.db.reading() as conn:
+            return self._state(self._row(conn, key))
+
+    def apply(self, change: Change, *, expected: str | None = None, by: str = "", comment: str = "") -> FlagState:
+        """Write one change; a change that is true already writes nothing.
+
+        Raises:
+            NotFound, Conflict, InvalidInput: as the port says; nothing was written.
+            LockBusy, NotAllowed: nothing was written. StoreUnavailable: read, it may have been.
+        """
+        store = self._store
+        with store.db.transaction() as conn:
+            # From here to commit nobody else writes in this environment, so what is read is what is replaced.
+            store.db.lock_counter(conn)
+            found = store.flags.get(change.key, conn=conn)
+            if expected is not None and (found is None or found.token != expected):
+                if found is None and not isinstance(change, Replace):
+                    raise errors.no_flag(change.key, store.flags.keys(conn=conn), self.environment)
+                raise errors.moved(change.key, found=found.token if found else "none", expected=expected)
+            flag = self._changed(conn, found, change)
+            if found is not None and found.intact and replace(flag, version=found.version) == _whole(found):
+                return self._state(found)
+            if not isinstance(change, _ALWAYS):
+                self._check(conn, flag)
+            written = store.flags.write(conn, flag)
+            store.audit.append(
+                conn,
+                at=written.updated_at,
+                by=by,
+                action=_verb(change),
+                subject=change.key,
+                reason=comment,
+                before=found.data() if found is not None and found.intact else None,
+                after=written.data(),
+            )
+        return self._state(written)
+
+    def states(self) -> Iterator[FlagState]:
+        """All flags that are not archived. A damaged row is left out with an alarm in the log."""
+        for row in self._store.flags.all():
+            if row.archived:
+                continue
+            try:
+                yield self._state(row)
+            except InvalidInput as error:
+                _log.error("Left out of the list: %s", error)
+
+    def segments(self) -> Iterator[Segment]:
+        """All segments. A damaged row is left out with an alarm in the log."""
+        for row in self._store.segments.all():
+            try:
+                yield row.decode()
+            except InvalidInput as error:
+                _log.error("Left out of the list: %s", error)
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _row(self, conn: Connection, key: str) -> StoredFlag:
+        row = self._store.flags.get(key, conn=conn)
+        if row is None:
+            raise errors.no_flag(key, self._store.flags.keys(conn=conn), self.environment)
+        return row
+
+    def _state(self, row: StoredFlag) -> FlagState:
+        return FlagState(
+            ref=self.ref(row.key),
+            flag=row.decode(),
+            version=row.token,
+            native=row.data(),
+            read_at=self._store.clock.now(),
+        )
+
+    def _changed(self, conn: Connection, found: StoredFlag | None, change: Change) -> Flag:
+        """The flag as the change wants it."""
+        if isinstance(change, Create):
+            if found is not None:
+                raise errors.exists(change.key, archived=found.archived)
+            return change.flag
+        if isinstance(change, Replace):
+            return change.flag if change.native is None else _native(change)
+        if found is None:
+            raise errors.no_flag(change.key, self._store.flags.keys(conn=conn), self.environment)
+        return _edited(found.decode(), change)
+
+    def _check(self, conn: Connection, flag: Flag) -> None:
+        """Refuse what evaluators would refuse, looking only at what this flag asks, however deep."""
+        flags: dict[str, Flag] = {}
+        segments: dict[str, Segment] = {}
+        ahead = set(needs_of_flag(flag)) - {(FLAG_NODE, flag.key)}
+        while ahead and len(flags) + len(segments) <= MOST_ASKED:
+            kind, key = ahead.pop()
+            if kind == FLAG_NODE:
+                if key in flags or (row := self._store.flags.get(key, conn=conn)) is None:
+                    continue
+                flags[key] = row.decode()
+                ahead |= needs_of_flag(flags[key]) - {(FLAG_NODE, flag.key)}
+            else:
+                if key in segments or (found := self._store.segments.get(key, conn=conn)) is None:
+                    continue
+                segments[key] = found.decode()
+                ahead |= needs_of_segment(segments[key])
+        check(flag, flags=flags, segments=segments)
+
+
+def _edited(flag: Flag, change: SetOn | SetDistribution | SetTargets | Archive) -> Flag:
+    match change:
+        case SetOn(on=on):
+            return replace(flag, on=on)
+        case SetDistribution(serve=serve, rule=rule, turn_on=turn_on):
+            _check_served(flag, serve)
+            changed = replace(flag, on=True) if turn_on else flag
+            return replace(changed, default=serve) if rule is None else _with_rule(changed, rule, serve)
+        case SetTargets(targets=targets):
+            for target in targets:
+                _check_served(flag, target.variant)
+            return replace(flag, targets=targets)
+        case Archive():
+            return replace(flag, archived=True)
+
+
+def _check_served(flag: Flag, serve: Serve) -> None:
+    asked = [w.variant for w in serve.weights] if isinstance(serve, Distribution) else [serve]
+    if isinstance(serve, Distribution) and serve.gate is not None:
+        asked.append(serve.gate.outside)
+    for name in asked:
+        if flag.variant(name) is None:
+            raise errors.no_variant(flag.key, name, flag.variant_names)
+
+
+def _with_rule(flag: Flag, rule_id: str, serve: Serve) -> Flag:
+    if all(rule.id != rule_id for rule in flag.rules):
+        raise errors.no_rule(flag.key, rule_id, (rule.id for rule in flag.rules))
+    rules = tuple(replace(rule, serve=serve) if rule.id == rule_id else rule for rule in flag.rules)
+    return replace(flag, rules=rules)
+
+
+def _native(change: Replace) -> Flag:
+    flag = flag_from_data(change.native, where=f"flag '{change.key}'")
+    if flag.key != change.key:
+        raise errors.wrong_native(change.key, flag.key)
+    return flag
+
+
+def _whole(row: StoredFlag) -> Flag | None:
+    try:
+        return row.decode()
+    except InvalidInput:
+        return None  # not understood any more: it may be replaced
+
+
+def _verb(change: Change) -> str:
+    verbs: dict[type[Any], str] = {
+        SetOn: "set-on",
+        SetDistribution: "set-distribution",
+        SetTargets: "set-targets",
+        Create: "create",
+        Replace: "replace",
+        Archive: "archive",
+    }
+    return verbs[type(change)]
