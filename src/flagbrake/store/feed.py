@@ -1,0 +1,559 @@
+"""The feed: one thread that keeps a process's snapshot equal to the store, and says so when it cannot."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput, StoreUnavailable
+from flagbrake.model.kill import KillSnapshot
+from flagbrake.ports.clock import Clock, SystemClock
+from flagbrake.ports.kills import KillView
+from flagbrake.store.engine import notify_channel, parse_url, shown, sqlite_path
+from flagbrake.store.forking import gate
+from flagbrake.store.lkg import LastKnownGood, Saved, Saver, Witness
+from flagbrake.store.lkg import state_dir as default_state_dir
+from flagbrake.store.snapshot import (
+    KillRow,
+    Kind,
+    Name,
+    Row,
+    Snapshot,
+    Source,
+    advance,
+    announced,
+    everything,
+    nothing,
+    standing,
+)
+from flagbrake.store.watch import rows
+from flagbrake.store.watch.base import SAFETY_POLL, Watch
+
+log = logging.getLogger("flagbrake.store")
+
+#: Seconds a kill state is believed after the last contact with the store.
+TRUST: Final = 15.0
+#: Seconds a start waits for a store that does not answer before it serves what was saved.
+_PATIENCE: Final = 2.0
+_FIRST_RETRY: Final = 0.1
+_LAST_RETRY: Final = {"sqlite": 1.0, "postgresql": 5.0}
+
+
+class FeedEvent(StrEnum):
+    """What a listener is told."""
+
+    LOADED = "loaded"  # the first data, from the store or from last known good
+    CHANGED = "changed"  # another revision
+    ALARM = "alarm"  # the snapshot's alarms changed
+    STALE = "stale"  # contact lost
+    FRESH = "fresh"  # contact regained
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """``age``: seconds since the data was known to be true, ``None`` before any. ``detail``: why it is stale."""
+
+    fresh: bool
+    age: float | None
+    source: Source
+    detail: str = ""
+    means: str = ""
+
+
+Listener = Callable[[Snapshot, frozenset[str], FeedEvent], None]
+
+
+class StoreFeed:
+    """Snapshots of one environment of one store (a ``ports.kills.KillFeed``, and the flags beside it).
+
+    Several parts of a process may share it: ``start`` and ``stop`` count. With ``flags=False`` it carries
+    kills and the manifest only. A fork rebuilds it in the child, which serves the inherited snapshot
+    meanwhile.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        project: str,
+        environment: str,
+        state_dir: Path | str | None = None,
+        flags: bool = True,
+        trust: float = TRUST,
+        poll: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._parsed = parse_url(url)
+        self.project = project
+        self.environment = environment
+        self.url_shown = shown(self._parsed)
+        self._home = (project, environment)
+        self._kinds = tuple(Kind) if flags else (Kind.MANIFEST,)
+        self._trust = trust
+        self._poll = poll
+        self._clock: Clock = clock or SystemClock()
+        folder = Path(state_dir) if state_dir is not None else default_state_dir()
+        self.last_known_good = LastKnownGood(
+            folder, shown=self.url_shown, project=project, environment=environment, what="" if flags else "-kills"
+        )
+        self._snapshot = nothing(environment, self._clock.now())
+        self._users = 0
+        self._reset_threads()
+        self._reset_knowledge()
+        self._listeners: list[Listener] = []
+        self._receivers: list[Callable[[KillView], None]] = []
+        gate.join(self)
+
+    def _reset_threads(self) -> None:
+        self._lifecycle = threading.RLock()
+        self._telling = threading.RLock()
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._watch: Watch | None = None
+        self._saver = Saver(self.last_known_good, alarm=lambda text: self._alarm("last-known-good", text))
+
+    def _reset_knowledge(self) -> None:
+        self._rows: dict[Name, Row] = {}
+        self._kill_rows: tuple[KillRow, ...] = ()
+        self._saved: Saved | None = None
+        self._witness: Witness | None = None
+        self._identity: str | None = None
+        self._closed = False
+        self._epoch = -1
+        self._generation = 0
+        self._contact: float | None = None
+        self._valid_until = 0.0
+        self._shown_at = 0.0
+        self._fault: FlagbrakeError | None = None
+        self._stale = False
+        self._own_alarms: dict[str, str] = {}
+
+    # --- what others read -----------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present snapshot; immutable, so it may be kept as long as one likes."""
+        return self._snapshot
+
+    @property
+    def alarms(self) -> Mapping[str, str]:
+        """What is wrong, by name: one line each with the fact and the cure."""
+        return MappingProxyType({**self._snapshot.alarms, **self._own_alarms})
+
+    @property
+    def state(self) -> FeedState:
+        """Fresh, or stale with its age."""
+        snapshot, fault, contact = self._snapshot, self._fault, self._contact
+        age = None
+        if contact is not None:
+            age = max(0.0, time.monotonic() - contact)
+        elif snapshot.source is not Source.NOWHERE:
+            age = max(0.0, (self._clock.now() - snapshot.loaded_at).total_seconds())
+        fresh = fault is None and contact is not None and age is not None and age < self._trust
+        detail = "" if fresh else str(fault or f"no contact with {self.url_shown}")
+        return FeedState(fresh, age, snapshot.source, detail, self._watch.means if self._watch else "")
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener(snapshot, changed keys, event)`` from the feed's thread; return the way to stop it."""
+        with self._telling:
+            self._listeners.append(listener)
+        return lambda: self._forget(self._listeners, listener)
+
+    def subscribe(self, receive: Callable[[KillView], None]) -> Callable[[], None]:
+        """Hand over the kill view now (if there is one) and after every change and refresh."""
+        with self._telling:
+            self._receivers.append(receive)
+            if self._snapshot.source is not Source.NOWHERE:
+                receive(self._view())
+        return lambda: self._forget(self._receivers, receive)
+
+    def _forget(self, from_: list[Any], what: Any) -> None:
+        with self._telling, suppress(ValueError):
+            from_.remove(what)
+
+    # --- life -----------------------------------------------------------------------------------------
+
+    def start(self, timeout: float = 5.0) -> None:
+        """Start the thread (once) and return when there is something to serve.
+
+        That is the store's data, or, when the store does not answer, the last known good: then ``state`` is
+        stale and the feed goes on trying. A start that fails goes on trying too, until ``stop``.
+
+        Raises:
+            StoreUnavailable, ConfigError: neither within ``timeout`` seconds.
+        """
+        with self._lifecycle:
+            self._users += 1
+            running = self._thread is not None
+            if not running:
+                self._read_saved()
+                self._launch()
+        if running and self._fault is not None and not self._settled.is_set():
+            raise self._fault  # somebody else's start has waited for nothing already
+        self.wait_for_data(timeout)
+
+    def wait_for_data(self, timeout: float) -> None:
+        """Return when there is something to serve; of a feed that was started.
+
+        Raises:
+            StoreUnavailable, ConfigError: nothing within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        settled = self._settled.wait(min(timeout, _PATIENCE) if self._saved is not None else timeout)
+        if not settled and not self._serve_saved():
+            settled = self._settled.wait(max(0.0, deadline - time.monotonic()))
+        if self._snapshot.source is not Source.NOWHERE:
+            return
+        raise self._fault or StoreUnavailable(
+            f"{self.url_shown} did not answer within {timeout:g} s, and nothing was saved from an earlier run.",
+            cure="is the database running? flagbrake doctor",
+        )
+
+    def stop(self) -> None:
+        """Stop when the last user stops: save what is to be saved, end the thread, close everything."""
+        with self._lifecycle:
+            self._users = max(0, self._users - 1)
+            thread = self._thread
+            if self._users or thread is None:
+                return
+            self._stopping.set()
+            if self._watch is not None:
+                self._watch.wake()
+            if thread is not threading.current_thread():
+                thread.join(10.0)
+            self._saver.flush()
+            self._thread = None
+            self._settled.clear()
+            self._contact = None
+            self._fault = None
+
+    def _launch(self) -> None:
+        self._stopping = threading.Event()
+        self._watch = self._new_watch()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._watch, self._stopping), name="flagbrake-feed", daemon=True
+        )
+        self._thread.start()
+
+    def _new_watch(self) -> Watch:
+        if self._parsed.get_backend_name() == "sqlite":
+            from flagbrake.store.watch.sqlite import SqliteWatch
+
+            return SqliteWatch(sqlite_path(self._parsed), poll=self._poll)
+        from flagbrake.store.watch.postgresql import PostgresqlWatch
+
+        return PostgresqlWatch(
+            self._parsed.render_as_string(hide_password=False),
+            channel=notify_channel(self.project, self.environment),
+            shown=self.url_shown,
+            poll=self._poll,
+        )
+
+    def before_fork(self) -> None:
+        """In the parent, with no statement under way."""
+        if self._watch is not None:
+            self._watch.before_fork()
+
+    def after_fork_in_child(self) -> None:
+        """In the child: serve the inherited snapshot, leave the parent's connection alone, start a thread."""
+        running, watch = self._thread is not None, self._watch
+        self._reset_threads()
+        if watch is not None:
+            watch.abandon()
+        if running:
+            if self._snapshot.source is not Source.NOWHERE:
+                self._settled.set()
+            self._launch()
+
+    # --- the thread -----------------------------------------------------------------------------------
+
+    def _run(self, watch: Watch, stopping: threading.Event) -> None:
+        last = _LAST_RETRY[self._parsed.get_backend_name()]
+        pause = _FIRST_RETRY
+        while not stopping.is_set():
+            try:
+                watch.open()
+                self._sync(watch, whole=True)
+                pause = _FIRST_RETRY
+                watch.verify()
+                self._follow(watch, stopping)
+            except FlagbrakeError as error:
+                self._lost(error)
+            except Exception as error:  # whatever it was, the feed must not die of it
+                log.exception("The feed of %s failed; it starts anew.", self.url_shown)
+                self._lost(
+                    StoreUnavailable(f"{self.url_shown}: {type(error).__name__}: {error}.", cure="flagbrake doctor")
+                )
+            finally:
+                watch.close()
+            # Jitter, so that a fleet does not come back as one.
+            stopping.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            pause = min(pause * 2, last)
+        watch.dispose()
+
+    def _follow(self, watch: Watch, stopping: threading.Event) -> None:
+        next_poll = time.monotonic() + SAFETY_POLL
+        while not stopping.is_set():
+            signal = watch.wait(max(0.0, next_poll - time.monotonic()))
+            # Kills first, from the announcement itself: reading again before applying is six times slower.
+            for message in signal.messages:
+                self._announced(message)
+            now = time.monotonic()
+            if signal.changed or now >= next_poll:
+                generation = watch.generation
+                self._sync(watch, whole=generation != self._generation)
+                next_poll = now + SAFETY_POLL
+
+    def _sync(self, watch: Watch, *, whole: bool) -> None:
+        """Read what changed in one transaction; kills are handed on before flags are decoded."""
+        before = self._snapshot
+        at = rows.counters(watch, self._home)
+        if self._closed and not self.last_known_good.witness_path.exists():
+            self._witness, whole = None, True
+        if not whole and at == (before.revision, self._epoch):
+            self._touched()
+            return None
+        whole = whole or at[0] < before.revision
+        if whole:
+            self._identity = self._read_identity(watch)
+        generation = watch.generation
+        with watch.reading() as select:
+            revision, epoch = rows.counters_within(select, self._home)
+            kill_rows = rows.kills(select, self._home) if whole or epoch != self._epoch else None
+            changed = (
+                rows.differing(select, self._home, self._kinds, self._rows)
+                if whole
+                else rows.since(select, self._home, self._kinds, before.revision)
+            )
+        with self._telling:
+            if self._snapshot.source is not before.source:
+                return self._sync(watch, whole=True)  # last known good came in between
+        self._generation = generation
+        if kill_rows is not None:
+            self._kill_rows = tuple(kill_rows)
+            kills, alarms = standing(kill_rows, environment=self.environment, epoch=epoch, known=self._known_kills())
+            self._contact = time.monotonic()
+            self._put_kills(kills, alarms)
+        self._epoch = epoch
+        self._put_documents(changed, revision)
+        self._touched()
+        return None
+
+    def _read_identity(self, watch: Watch) -> str | None:
+        try:
+            return rows.identity(watch, self._home)
+        except StoreUnavailable:
+            return None  # a role that may not read the audit: the witness then counts for every store here
+
+    def _announced(self, message: str) -> None:
+        try:
+            data = json.loads(message)
+            revision, kills = int(data["revision"]), data["kills"]
+        except (ValueError, TypeError, KeyError):
+            return  # the counter will tell
+        if isinstance(kills, list) and revision > self._snapshot.kills.epoch:
+            known = self._snapshot.kills
+            self._contact = time.monotonic()
+            self._put_kills(announced(kills, environment=self.environment, epoch=revision, known=known), None)
+
+    # --- putting in place -----------------------------------------------------------------------------
+
+    def _put_kills(self, kills: KillSnapshot, alarms: Mapping[str, str] | None) -> None:
+        """``alarms``: those of kill rows; ``None`` where no rows were read."""
+        kills = self._believed(kills)
+        with self._telling:
+            before = self._snapshot
+            self._snapshot = replace(before, kills=kills)
+            if alarms is not None:
+                others = {name: text for name, text in before.alarms.items() if not name.startswith("kill:")}
+                self._snapshot = replace(self._snapshot, alarms=MappingProxyType({**others, **alarms}))
+                self._report(before.alarms, alarms)
+            if before.source is not Source.NOWHERE:
+                self._show()
+
+    def _put_documents(self, changed: list[Row], revision: int) -> None:
+        before = self._snapshot
+        first = before.source is Source.NOWHERE
+        saved = self._saved.rows if self._saved is not None else {}
+        step = advance(before, changed, revision=revision, now=self._clock.now(), fallback=saved.get)
+        for row in step.good:
+            if row.gone:
+                self._rows.pop(row.name, None)
+            else:
+                self._rows[row.name] = row
+        self._saved = None
+        self._report(before.alarms, step.snapshot.alarms)
+        with self._telling:
+            self._snapshot = step.snapshot
+            if first or step.snapshot.manifest is not before.manifest:
+                self._contact = time.monotonic()
+                self._show()
+            self._tell(step.changed, FeedEvent.LOADED if first else FeedEvent.CHANGED)
+            if step.snapshot.alarms != before.alarms:
+                self._tell(frozenset(), FeedEvent.ALARM)
+        self._save()
+
+    def _touched(self) -> None:
+        """The store was heard: what we have is true as of now."""
+        now = time.monotonic()
+        with self._telling:
+            recovered, self._stale = self._stale, False
+            self._contact, self._fault = now, None
+            if recovered:
+                log.info("Contact with %s again, at revision %d.", self.url_shown, self._snapshot.revision)
+            if recovered or now - self._shown_at >= SAFETY_POLL / 2:
+                self._show()
+            if recovered:
+                self._tell(frozenset(), FeedEvent.FRESH)
+        self._settled.set()
+
+    def _lost(self, error: FlagbrakeError) -> None:
+        """Contact was lost, or never was: serve what there is, and say how old it is."""
+        with self._telling:
+            first, self._stale, self._fault = not self._stale, True, error
+            if self._snapshot.source is Source.NOWHERE:
+                self._serve_saved()
+            serving = self._snapshot.source is not Source.NOWHERE
+            if first:
+                log.warning("%s Serving %s.", error, self._snapshot.source if serving else "nothing yet")
+            if first and serving:
+                self._tell(frozenset(), FeedEvent.STALE)
+        if serving or isinstance(error, ConfigError):
+            self._settled.set()
+
+    def _show(self) -> None:
+        self._shown_at = time.monotonic()
+        view = self._view()
+        for receive in tuple(self._receivers):
+            try:
+                receive(view)
+            except Exception:  # one receiver must not keep a kill from the others
+                log.exception("A receiver of kills failed.")
+
+    def _view(self) -> KillView:
+        if self._contact is not None:
+            self._valid_until = self._contact + self._trust
+        return KillView(self._snapshot.kills, self._snapshot.manifest, self._valid_until)
+
+    def _tell(self, changed: frozenset[str], event: FeedEvent) -> None:
+        snapshot = self._snapshot
+        for listener in tuple(self._listeners):
+            try:
+                listener(snapshot, changed, event)
+            except Exception:  # as above
+                log.exception("A listener of the feed failed.")
+
+    def _report(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        for name, text in now.items():
+            if before.get(name) != text:
+                log.error("%s", text, extra={"alarm": name, "environment": self.environment})
+
+    def _alarm(self, name: str, text: str | None) -> None:
+        """An alarm of the feed's own, raised or ended."""
+        with self._telling:
+            if self._own_alarms.get(name) == text:
+                return
+            if text is None:
+                del self._own_alarms[name]
+            else:
+                self._own_alarms[name] = text
+                log.error("%s", text, extra={"alarm": name, "environment": self.environment})
+            self._tell(frozenset(), FeedEvent.ALARM)
+
+    # --- last known good, and the witness ---------------------------------------------------------------
+
+    def _read_saved(self) -> None:
+        """Read what an earlier run saved; a damaged file is refused with an alarm."""
+        try:
+            self._witness = self.last_known_good.witness()
+        except InvalidInput as error:
+            self._alarm("witness", str(error))
+        try:
+            self._saved = self.last_known_good.read()
+        except InvalidInput as error:
+            self._alarm("last-known-good", str(error))
+
+    def _serve_saved(self) -> bool:
+        """Serve the last known good if there is nothing better; True if something is served."""
+        with self._telling:
+            saved = self._saved
+            if self._snapshot.source is not Source.NOWHERE:
+                return True
+            if saved is None:
+                return False
+            self._identity = saved.identity
+            kills = self._known_kills()
+            step = advance(
+                self._snapshot,
+                saved.rows.values(),
+                revision=saved.revision,
+                now=saved.saved_at,
+                source=Source.LAST_KNOWN_GOOD,
+            )
+            self._rows = dict(saved.rows)
+            self._kill_rows = saved.kills
+            self._valid_until = time.monotonic()
+            self._stale = True
+            self._snapshot = replace(step.snapshot, kills=self._believed(kills))
+            self._show()
+            self._tell(step.changed, FeedEvent.LOADED)
+            self._tell(frozenset(), FeedEvent.STALE)
+        self._settled.set()
+        return True
+
+    def _known_kills(self) -> KillSnapshot:
+        """The last good version of the standing kills: what is served, else what was saved."""
+        if self._snapshot.source is not Source.NOWHERE or self._saved is None:
+            return self._snapshot.kills
+        empty = KillSnapshot(self.environment, 0)
+        return standing(self._saved.kills, environment=self.environment, epoch=self._saved.kill_epoch, known=empty)[0]
+
+    def _believed(self, kills: KillSnapshot) -> KillSnapshot:
+        """A store below the witnessed epoch has lost a kill or its lifting: nobody knows which, so all is killed."""
+        witness = self._witness
+        if (
+            witness is not None
+            and witness.identity
+            and self._identity is not None
+            and witness.identity != self._identity
+        ):
+            log.warning("%s is another store than the one seen before; its kills count from now on.", self.url_shown)
+            witness = None
+        if witness is None or kills.epoch >= witness.kill_epoch:
+            self._witness = Witness(self._identity, kills.epoch)
+            self._closed = False
+            self._alarm("epoch", None)
+            return kills
+        self._closed = True
+        fact = (
+            f"{self.url_shown} reads kill epoch {kills.epoch}, but {witness.kill_epoch} was seen before: it lost kills."
+        )
+        path = self.last_known_good.witness_path
+        self._alarm("epoch", f"{fact} Everything counts as killed. Try: flagbrake kills, then remove {path}")
+        standing_ids = {kill.id for kill in kills.kills}
+        kept = tuple(k for k in self._snapshot.kills.kills if k.id not in standing_ids and k.epoch > kills.epoch)
+        lost = everything(self.environment, epoch=witness.kill_epoch, reason=fact)
+        return KillSnapshot(self.environment, witness.kill_epoch, (*kills.kills, *kept, lost))
+
+    def _save(self) -> None:
+        if self._closed:
+            return  # what is on disk knows more than the store does
+        snapshot = self._snapshot
+        kept, kills, identity = dict(self._rows), self._kill_rows, self._identity
+        epoch, now = snapshot.kills.epoch, snapshot.loaded_at
+
+        def make() -> Saved:
+            return Saved(snapshot.revision, epoch, identity, now, kept, kills)
+
+        self._saver.later(make)

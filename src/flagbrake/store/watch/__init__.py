@@ -1,0 +1,1 @@
+"""Waiting for commits: one small file per database."""

@@ -1,0 +1,268 @@
+"""SQLite: inotify as a hint, then looks at ``PRAGMA data_version`` with growing gaps.
+
+A commit becomes visible only after its bytes were written (and synced): reading right at the inotify event
+misses it. So an event starts a burst of looks (3 us each) whose gaps double from 0.2 ms until they reach the
+safety poll. Without inotify there is a plain poll.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from flagbrake.errors import StoreUnavailable
+from flagbrake.store.forking import gate
+from flagbrake.store.watch.base import NOTHING, Select, Signal, Watch
+
+log = logging.getLogger("flagbrake.store")
+
+#: Seconds between looks when nothing hints at a commit.
+SAFETY: Final = 0.25
+#: Seconds between looks where there is no inotify.
+POLL: Final = 0.05
+_FIRST_GAP: Final = 0.0002
+#: How long a statement may wait for a lock (a reader of a WAL database waits only for a recovery).
+_BUSY: Final = 1.0
+
+
+class SqliteWatch(Watch):
+    """One raw connection (SQLAlchemy would add nothing to three SELECTs) and one inotify descriptor."""
+
+    def __init__(self, path: str | Path, *, poll: float | None = None, inotify: bool = True) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._poll = poll or POLL
+        self._use_inotify = inotify
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._seen = -1
+        self._gap = SAFETY
+        self._hints: _Hints | None = None
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect to the file as it is now.
+
+        Raises:
+            StoreUnavailable: no such file, no permission, not a database.
+        """
+        with gate.passing():
+            if self._hints is None and self._use_inotify:
+                self._hints = _hints(self.path)
+            self.means = "inotify" if self._hints else "poll"
+            self._gap = self._longest
+            self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            stat = os.stat(self.path)  # noqa: PTH116 - pathlib adds microseconds to every look
+            # Opened for writing where allowed, because only such a connection can recover a hot journal;
+            # query_only keeps it from writing anything else.
+            db = sqlite3.connect(
+                f"file:{quote(str(self.path))}?mode=rw",
+                uri=True,
+                timeout=_BUSY,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                db.execute("PRAGMA query_only = ON")
+                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.Error:
+                db.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise self._unavailable(error) from error
+        self._db = db
+        self._identity = (stat.st_dev, stat.st_ino)
+        self._seen = -1  # a new connection counts anew: the first look reports a change
+        return db
+
+    def close(self) -> None:
+        """Close the connection and the hints."""
+        with gate.passing():
+            self._disconnect()
+            if self._hints is not None:
+                self._hints.close()
+                self._hints = None
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                db.close()
+
+    # --- waiting ------------------------------------------------------------------------------------
+
+    @property
+    def _longest(self) -> float:
+        return SAFETY if self._hints else self._poll
+
+    def wait(self, timeout: float) -> Signal:
+        """Look, sleep until the next look or hint, look again."""
+        deadline = time.monotonic() + timeout
+        sleeper = select.poll()
+        sleeper.register(self.bell.fileno(), select.POLLIN)
+        if self._hints is not None:
+            sleeper.register(self._hints.fileno(), select.POLLIN)
+        while True:
+            if self._look():
+                self._gap = self._longest
+                return Signal(changed=True)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return NOTHING
+            ready = _sleep(sleeper, min(self._gap, left))
+            if any(fd == self.bell.fileno() for fd, _ in ready):
+                self.bell.silence()
+                return NOTHING
+            if ready and self._hints is not None and self._hints.about_us():
+                self._gap = _FIRST_GAP
+            elif not ready:
+                self._gap = min(self._gap * 2, self._longest)
+
+    def _look(self) -> bool:
+        """True if another connection committed since the last look, or the file is another one."""
+        with gate.passing():
+            if self._db is not None and self._gap >= self._longest:
+                self._check_identity()
+            db = self._db or self._connect()
+            try:
+                (version,) = db.execute("PRAGMA data_version").fetchone()
+            except sqlite3.OperationalError as error:
+                if _is_busy(error):
+                    return False
+                raise self._unavailable(error) from error
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+            changed = version != self._seen
+            self._seen = version
+            return bool(changed)
+
+    def _check_identity(self) -> None:
+        """A database that was replaced under its name is another database; the open one is a ghost."""
+        try:
+            stat = os.stat(self.path)  # noqa: PTH116 - pathlib adds microseconds to every look
+        except OSError as error:
+            raise self._unavailable(error) from error
+        if (stat.st_dev, stat.st_ino) != self._identity:
+            log.warning("The database %s was replaced; reading the new file.", self.path)
+            self.generation += 1
+            self._disconnect()
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def peek(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """One SELECT; SQLite waits at most its busy timeout."""
+        with gate.passing():
+            db = self._db or self._connect()
+            try:
+                return db.execute(sql, tuple(parameters)).fetchall()
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Select]:
+        """One deferred transaction on the watching connection."""
+        with gate.passing():
+            db = self._db or self._connect()
+
+            def select_(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+                return db.execute(sql, tuple(parameters)).fetchall()
+
+            try:
+                db.execute("BEGIN")
+                try:
+                    yield select_
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
+
+    # --- forking ------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Close the connection (``forking`` says why); the next look opens it again."""
+        self._disconnect()
+
+    def abandon(self) -> None:
+        """Drop the inherited descriptors. There is no open connection: ``before_fork`` closed it."""
+        self._db = None
+        if self._hints is not None:
+            self._hints.close()
+            self._hints = None
+        self.bell.close()
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        if isinstance(error, FileNotFoundError):
+            return StoreUnavailable(f"There is no database at {self.path}.", cure="flagbrake init")
+        if isinstance(error, sqlite3.Error) and _is_busy(error):
+            return StoreUnavailable(f"The database {self.path} is locked.", cure="find who holds it: fuser FILE")
+        return StoreUnavailable(f"The database {self.path} cannot be read: {error}.", cure="flagbrake doctor")
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _sleep(sleeper: select.poll, seconds: float) -> list[tuple[int, int]]:
+    """Sleep in ``poll``, which counts whole milliseconds; shorter gaps are slept after an empty look."""
+    if seconds >= 0.001:
+        return sleeper.poll(seconds * 1000)
+    ready = sleeper.poll(0)
+    if not ready:
+        time.sleep(seconds)
+    return ready
+
+
+class _Hints:
+    """Events of the database's directory, reduced to "something touched the database or its journal"."""
+
+    def __init__(self, path: Path) -> None:
+        from inotify_simple import INotify, flags
+
+        real = Path(os.path.realpath(path))
+        self._names = {real.name, f"{real.name}-wal", f"{real.name}-journal", path.name}
+        self._inotify = INotify(nonblocking=True)
+        mask = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.DELETE
+        try:
+            for folder in {str(real.parent), str(path.parent)}:
+                self._inotify.add_watch(folder, mask)
+        except OSError:
+            self._inotify.close()
+            raise
+
+    def fileno(self) -> int:
+        return int(self._inotify.fileno())
+
+    def about_us(self) -> bool:
+        # An overflowed queue has an event without a name: count it as ours.
+        return any(not event.name or event.name in self._names for event in self._inotify.read(timeout=0))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._inotify.close()
+
+
+def _hints(path: Path) -> _Hints | None:
+    """Hints where the system can give them, else ``None`` (a warning is not due: the poll works)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return _Hints(path)
+    except (ImportError, OSError) as error:
+        log.info("No inotify for %s (%s); looking every %d ms instead.", path, error, POLL * 1000)
+        return None
