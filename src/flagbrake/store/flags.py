@@ -32,7 +32,7 @@ def _versionless(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-FLAG: Final = Kind[Flag](
+FLAG: Final[Kind[Flag]] = Kind(
     noun="flag",
     table=schema.flag,
     key=lambda flag: flag.key,
@@ -40,14 +40,14 @@ FLAG: Final = Kind[Flag](
     read=lambda data, version: replace(flag_from_data(data), version=version),
     archived=lambda flag: flag.archived,
 )
-SEGMENT: Final = Kind[Segment](
+SEGMENT: Final[Kind[Segment]] = Kind(
     noun="segment",
     table=schema.segment,
     key=lambda segment: segment.key,
     write=lambda segment: _versionless(segment_to_data(segment)),
     read=lambda data, version: replace(segment_from_data(data), version=version),
 )
-DECLARATION: Final = Kind[Declaration](
+DECLARATION: Final[Kind[Declaration]] = Kind(
     noun="declaration",
     table=schema.manifest,
     key=lambda declaration: declaration.flag,
