@@ -1,0 +1,160 @@
+"""Clauses: each becomes a predicate over (targeting key, attributes, rules), specialised when compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from flagbrake.errors import InvalidInput
+from flagbrake.evaluate.operators import SETS, VALUELESS, refuse_unsupported, test_of
+from flagbrake.model.clause import TARGETING_KEY, USER, Attribute, Case, Clause, ListMode, OnMissing, Op
+
+
+class Rules(Protocol):
+    """What a predicate asks of the present ruleset, so that it outlives a change of another flag."""
+
+    def member(self, segment: str, key: str | None, attributes: Mapping[str, Any]) -> bool:
+        """Is the context in this segment? A segment that does not exist has no members."""
+
+    def serves(self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]) -> bool:
+        """Is that flag on, and does it serve one of these variants?"""
+
+
+#: True if a context matches.
+Predicate = Callable[[str | None, Mapping[str, Any], Rules], bool]
+#: Reads one attribute, ``None`` when it is absent.
+Read = Callable[[str | None, Mapping[str, Any]], Any]
+
+#: Values an operator on scalars sees element by element.
+LISTS = (list, tuple, set, frozenset)
+
+
+def reader(attribute: Attribute) -> Read:
+    """How to read an attribute; see :class:`Attribute` for kinds and paths."""
+    path = attribute.path if attribute.kind == USER else (attribute.kind, *attribute.path)
+    if path == (TARGETING_KEY,):
+        return lambda key, _attributes: key or None
+    first, *rest = path
+    if not rest:
+        return lambda _key, attributes: attributes.get(first)
+
+    def nested(_key: str | None, attributes: Mapping[str, Any]) -> Any:
+        value = attributes.get(first)
+        for step in rest:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(step)
+        return value
+
+    return nested
+
+
+def predicate(clause: Clause) -> Predicate:
+    """Compile one clause.
+
+    Raises:
+        InvalidInput: the operator cannot compare with these values.
+        Unsupported: semantics that cannot be evaluated yet.
+    """
+    if clause.op in VALUELESS:
+        return _valueless(clause)
+    if _is_plain_text(clause):
+        return _plain_text(clause)
+    return _general(clause)
+
+
+def all_of(clauses: tuple[Clause, ...]) -> Predicate | None:
+    """Compile clauses that must all match; ``None`` where there is none, which always matches."""
+    predicates = [predicate(clause) for clause in clauses]
+    if not predicates:
+        return None
+    if len(predicates) == 1:
+        return predicates[0]
+    if len(predicates) == 2:
+        first, second = predicates
+        return lambda key, attributes, rules: first(key, attributes, rules) and second(key, attributes, rules)
+    several = tuple(predicates)
+
+    def every(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> bool:
+        for matches in several:  # noqa: SIM110 - all() with a generator costs twice as much
+            if not matches(key, attributes, rules):
+                return False
+        return True
+
+    return every
+
+
+def _general(clause: Clause) -> Predicate:
+    test = test_of(clause)
+    read = reader(clause.attribute)
+    sense = not clause.negate
+    absent = clause.negate and clause.semantics.on_missing is OnMissing.AS_FALSE
+    listed = clause.semantics.list_mode
+    whole = clause.op in SETS
+
+    def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = read(key, attributes)
+        if value is None:
+            return absent
+        if not whole and isinstance(value, LISTS):
+            found = listed is ListMode.ANY and any(element is not None and test(element) for element in value)
+            return found is sense
+        return test(value) is sense
+
+    return matches
+
+
+def _is_plain_text(clause: Clause) -> bool:
+    return (
+        clause.op in {Op.IN, Op.EQUAL}
+        and len(clause.attribute.path) == 1
+        and clause.attribute.kind == USER
+        and clause.attribute.path[0] != TARGETING_KEY
+        and clause.semantics.case is Case.SENSITIVE
+        and all(type(value) is str for value in clause.values)
+    )
+
+
+def _plain_text(clause: Clause) -> Predicate:
+    """The commonest clause, ``country in [...]``, without a call beyond the lookup."""
+    others = _general(clause)  # lists, numbers, absent
+    name = clause.attribute.path[0]
+    sense = not clause.negate
+    if len(clause.values) == 1:
+        wanted = clause.values[0]
+
+        def equals(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> bool:
+            value = attributes.get(name)
+            if type(value) is str:
+                return (value == wanted) is sense
+            return others(key, attributes, rules)
+
+        return equals
+    texts = frozenset(clause.values)
+
+    def among(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> bool:
+        value = attributes.get(name)
+        if type(value) is str:
+            return (value in texts) is sense
+        return others(key, attributes, rules)
+
+    return among
+
+
+def _valueless(clause: Clause) -> Predicate:
+    refuse_unsupported(clause)
+    sense = not clause.negate
+    if clause.op is Op.ALWAYS:
+        return lambda _key, _attributes, _rules: sense
+    if clause.op is Op.PRESENT:
+        # The one operator whose question is absence itself: negated it is true for a missing attribute.
+        read = reader(clause.attribute)
+        return lambda key, attributes, _rules: (read(key, attributes) is not None) is sense
+    if not clause.values or not all(isinstance(value, str) for value in clause.values):
+        what = "segments" if clause.op is Op.SEGMENT else "variants"
+        raise InvalidInput(f"'{clause.op}' needs the names of {what} as values.", cure='["beta-testers"]')
+    if clause.op is Op.SEGMENT:
+        segments = tuple(clause.values)
+        return lambda key, attributes, rules: any(rules.member(s, key, attributes) for s in segments) is sense
+    flag, variants = clause.attribute.path[0], frozenset(clause.values)
+    return lambda key, attributes, rules: rules.serves(flag, variants, key, attributes) is sense

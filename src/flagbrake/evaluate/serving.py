@@ -1,0 +1,141 @@
+"""What a flag serves: one variant or a distribution, compiled to a function that allocates the answer only."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from types import MappingProxyType
+from typing import Any
+
+from openfeature.exception import InvalidContextError, TargetingKeyMissingError
+from openfeature.flag_evaluation import FlagResolutionDetails, Reason
+
+from flagbrake.evaluate.bucketing import Locate, algorithm, unit_text
+from flagbrake.evaluate.clauses import reader
+from flagbrake.model.clause import TARGETING_KEY, USER
+from flagbrake.model.flag import Bucketing, Distribution, Flag, Serve
+from flagbrake.model.values import USE_DEFAULT, WHOLE
+
+Answer = FlagResolutionDetails[Any]
+#: The answer for a targeting key and attributes.
+Served = Callable[[str | None, Mapping[str, Any]], Answer]
+#: The unit's position for a targeting key and attributes.
+Position = Callable[[str | None, Mapping[str, Any]], int]
+#: Metadata of an answer, made once per outcome.
+Facts = Mapping[str, Any]
+
+
+def facts(flag: Flag, **more: str) -> Facts:
+    """The metadata of one outcome: the flag's version and what else is known when it is compiled."""
+    return MappingProxyType({"version": flag.version, **more})
+
+
+def serve(flag: Flag, what: Serve, reason: Reason, metadata: Facts) -> Served:
+    """Compile a serve; ``reason`` is for one variant, a distribution's is always SPLIT."""
+    if isinstance(what, str):
+        return one(flag, what, reason, metadata)
+    return split(flag, what, metadata)
+
+
+def one(flag: Flag, name: str, reason: Reason, metadata: Facts) -> Served:
+    """Always this variant."""
+    variant = flag.variant(name)
+    assert variant is not None, name
+    value = variant.value
+
+    def fixed(_key: str | None, _attributes: Mapping[str, Any]) -> Answer:
+        return FlagResolutionDetails(value, None, None, reason, name, metadata)
+
+    return fixed
+
+
+def off(flag: Flag, metadata: Facts) -> Served:
+    """The off variant, or the caller's default where there is none; reason DISABLED."""
+    if flag.off_variant is not None:
+        return one(flag, flag.off_variant, Reason.DISABLED, metadata)
+
+    def default(_key: str | None, _attributes: Mapping[str, Any]) -> Answer:
+        return FlagResolutionDetails(USE_DEFAULT, None, None, Reason.DISABLED, None, metadata)
+
+    return default
+
+
+def split(flag: Flag, distribution: Distribution, metadata: Facts) -> Served:
+    """Compile a distribution. With one possible answer it needs no unit; otherwise a missing one is an error."""
+    weights = [w for w in distribution.weights if w.share]
+    served = [one(flag, w.variant, Reason.SPLIT, metadata) for w in weights]
+    inside = served[0] if len(served) == 1 else _choose(flag, distribution, weights_of(distribution), served)
+    gate = distribution.gate
+    if gate is None or gate.share == WHOLE:
+        return inside
+    outside = one(flag, gate.outside, Reason.SPLIT, metadata)
+    if gate.share == 0:
+        return outside
+    place = position(gate.bucketing, flag.key)
+    bound = algorithm(gate.bucketing.algorithm).bound(gate.share)
+
+    def gated(key: str | None, attributes: Mapping[str, Any]) -> Answer:
+        return inside(key, attributes) if place(key, attributes) < bound else outside(key, attributes)
+
+    return gated
+
+
+def weights_of(distribution: Distribution) -> list[int]:
+    """The shares that are not zero, in order."""
+    return [w.share for w in distribution.weights if w.share]
+
+
+def _choose(flag: Flag, distribution: Distribution, shares: list[int], served: list[Served]) -> Served:
+    bucketing = distribution.bucketing
+    made = algorithm(bucketing.algorithm)
+    # The last bound is the whole: not asked.
+    bounds = [made.bound(upto) for upto in accumulate(shares)][:-1]
+    place = position(bucketing, flag.key)
+    if len(bounds) == 1:
+        first, second = served
+        (bound,) = bounds
+
+        def either(key: str | None, attributes: Mapping[str, Any]) -> Answer:
+            return first(key, attributes) if place(key, attributes) < bound else second(key, attributes)
+
+        return either
+
+    def among(key: str | None, attributes: Mapping[str, Any]) -> Answer:
+        return served[bisect_right(bounds, place(key, attributes))](key, attributes)
+
+    return among
+
+
+def position(bucketing: Bucketing, owner: str) -> Position:
+    """Where a context's unit falls; ``owner`` (flag or segment key) is the default salt.
+
+    The function raises TargetingKeyMissingError when the attribute that names the unit is absent, empty or
+    not a string or whole number: also for an attribute other than the targeting key, for the unit is what
+    the context does not say.
+    """
+    locate = algorithm(bucketing.algorithm).locate(bucketing, owner)
+    attribute = bucketing.attribute
+    if attribute.kind == USER and attribute.path == (TARGETING_KEY,):
+        return _by_targeting_key(locate, owner)
+    read = reader(attribute)
+
+    def by_attribute(key: str | None, attributes: Mapping[str, Any]) -> int:
+        unit = unit_text(read(key, attributes))
+        if unit is None:
+            raise TargetingKeyMissingError(f"'{owner}' is split by '{attribute}', which the context does not have.")
+        return locate(unit)
+
+    return by_attribute
+
+
+def _by_targeting_key(locate: Locate, owner: str) -> Position:
+    def by_key(key: str | None, _attributes: Mapping[str, Any]) -> int:
+        if not key:
+            raise TargetingKeyMissingError(f"'{owner}' is split by targeting key, and the context has none.")
+        try:
+            return locate(key)
+        except (TypeError, AttributeError, UnicodeError):
+            raise InvalidContextError("The targeting key must be a string of valid Unicode.") from None
+
+    return by_key
