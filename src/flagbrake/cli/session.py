@@ -49,6 +49,13 @@ class Session:
 
         return control_plane(self.config, environment=self.environment)
 
+    def open(self, *, create: bool) -> ControlPlane:
+        """The control plane, with its tables made or upgraded first."""
+        from flagbrake.wiring import control_plane
+
+        self.__dict__["plane"] = plane = control_plane(self.config, environment=self.environment, create=create)
+        return plane
+
     def say_where(self) -> None:
         """The first line of every command that reads or writes: which environment, which store."""
         plane = self.plane

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,7 +119,7 @@ def history(
     )
     if broken is not None:
         session.out.warn(f"the audit chain is broken at entry {broken}: somebody changed the table")
-    session.out.data(entries=[e.to_data() for e in entries], chain_broken_at=broken)
+    session.out.data(entries=[asdict(e) for e in entries], chain_broken_at=broken)
 
 
 def demo(

@@ -187,6 +187,7 @@ class WiredGuard(Guard):
             from flagbrake.store.processes import Presence
 
             presence = Presence(self._store, name=self._name)
+            presence.start()
             opened.callback(presence.leave)
             self.board.acknowledge(presence, lane="store")
         if self._queue is not None:

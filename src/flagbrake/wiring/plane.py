@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from flagbrake import registry
 from flagbrake.config import Config
+from flagbrake.control.plane import Plane
 from flagbrake.control.switch import KillSwitch
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import ConfigError
+from flagbrake.errors import ConfigError, InvalidInput
 from flagbrake.evaluate import Ruleset
+from flagbrake.model.codec import declaration_to_data
 from flagbrake.model.manifest import Declaration, Manifest
 from flagbrake.ports.adapter import Adapter, StoreAccess
 from flagbrake.ports.control import FlagControl
@@ -24,6 +27,9 @@ from flagbrake.wiring.settings import adapter_of, adapter_settings, configuratio
 if TYPE_CHECKING:
     from flagbrake.rollout.engine import Engine
     from flagbrake.rollout.service import RolloutService
+    from flagbrake.store.audit import AuditEntry
+
+_log = logging.getLogger("flagbrake.wiring")
 
 
 def control_plane(
@@ -94,7 +100,19 @@ class ControlPlane:
     @cached_property
     def switch(self) -> KillSwitch:
         """Kill and restore."""
-        raise NotImplementedError
+        return KillSwitch(
+            Plane(
+                environment=self.config.environment,
+                store=self.store.url_shown,
+                lanes=(self.store.kills,),
+                listeners=self.store.processes,
+                audit=self.store.audit,
+                manifest=self.manifest,
+                control=self.control,
+                writer=self.writer,
+                notifiers=self.notifiers,
+            )
+        )
 
     @cached_property
     def rollouts(self) -> RolloutService:
@@ -107,11 +125,45 @@ class ControlPlane:
 
     def manifest(self) -> Manifest:
         """All declarations: the store's, and over them those of the configuration file."""
-        return self.store.manifest.all().merged(declared(self.config))
+        stored = {}
+        for row in self.store.manifest.all():
+            try:
+                stored[row.key] = row.decode()
+            except InvalidInput as error:
+                _log.error("The declaration of %s cannot be read and is left out: %s", row.key, error)
+        return Manifest(MappingProxyType(stored)).merged(declared(self.config))
 
     def declare(self, declaration: Declaration, *, by: str, reason: str) -> None:
-        """Put one declaration in the store, audited."""
-        raise NotImplementedError
+        """Put one declaration in the store, audited in the same transaction.
+
+        Raises:
+            StoreUnavailable, LockBusy, NotAllowed: nothing was written.
+        """
+        with self.store.db.transaction() as conn:
+            before = self.store.manifest.get(declaration.flag, conn=conn)
+            self.store.manifest.write(conn, declaration)
+            self.store.audit.append(
+                conn,
+                at=self.store.clock.now(),
+                by=by,
+                action="declare",
+                subject=declaration.flag,
+                reason=reason,
+                before=before.data() if before else None,
+                after=declaration_to_data(declaration),
+            )
+
+    def history(self, subject: str | None, *, limit: int) -> list[AuditEntry]:
+        """The audit about a flag, a scope or a rollout, newest first; of everything for ``None``.
+
+        A flag's history has the kills of its own scope in it.
+        """
+        audit = self.store.audit
+        if subject is None:
+            return audit.entries(limit=limit)
+        names = {subject, f"flag:{subject}", str(self.control.ref(subject))}
+        found = [entry for name in names for entry in audit.entries(name, limit)]
+        return sorted(found, key=lambda entry: entry.seq, reverse=True)[:limit]
 
     def ruleset(self) -> Ruleset:
         """All flags and segments as the evaluator sees them, for explanations."""

@@ -1,0 +1,122 @@
+"""What ``flagbrake doctor`` looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from flagbrake.errors import FlagbrakeError
+from flagbrake.kill.convention import flag_scopes
+from flagbrake.model.state import FlagState
+from flagbrake.wiring.plane import ControlPlane
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what is so, and the cure when it should not be."""
+
+    level: Literal["ok", "warning", "failure"]
+    subject: str
+    text: str
+    cure: str = ""
+
+
+def examine(plane: ControlPlane) -> list[Finding]:
+    """Look at everything; a part that cannot be looked at is a failure of its own and hides no other."""
+    found: list[Finding] = []
+    for look in (_settings, _store, _audit, _processes, _engine, _flags, _kills):
+        try:
+            found.extend(look(plane))
+        except FlagbrakeError as error:
+            found.append(Finding("failure", look.__name__.strip("_"), error.fact, error.cure))
+    return found
+
+
+def _settings(plane: ControlPlane) -> Iterator[Finding]:
+    path = plane.config.path
+    if path is None:
+        yield Finding("warning", "settings", "no flagbrake.toml: defaults apply to this folder only.", "flagbrake init")
+    else:
+        yield Finding("ok", "settings", f"{path}, level 1 (provider '{plane.config.use}' with a store)")
+
+
+def _store(plane: ControlPlane) -> Iterator[Finding]:
+    yield Finding("ok", "store", f"{plane.store.url_shown} answers, revision {plane.store.revision()}")
+
+
+def _audit(plane: ControlPlane) -> Iterator[Finding]:
+    broken = plane.store.audit.verify()
+    if broken is None:
+        yield Finding("ok", "audit", "the audit chain is whole")
+    else:
+        yield Finding("failure", "audit", f"the audit chain is broken at entry {broken}.", "ask who changed the table")
+
+
+def _processes(plane: ControlPlane) -> Iterator[Finding]:
+    live = plane.store.processes.live()
+    if not live:
+        text = f"no live process listens to kills in {plane.config.environment}."
+        yield Finding("warning", "processes", text, "start one, or look at its environment and store")
+        return
+    behind = [p for p in live if p.epoch < max(q.epoch for q in live)]
+    yield Finding("ok", "processes", f"{len(live)} live processes listen to kills")
+    for process in behind:
+        yield Finding("warning", "processes", f"{process.host}/{process.pid} has not applied the last kill yet.")
+
+
+def _engine(plane: ControlPlane) -> Iterator[Finding]:
+    active = plane.store.rollouts.active()
+    live = plane.store.engines.live(plane.config.engine_silent_after)
+    if live:
+        yield Finding("ok", "engine", f"{len(live)} live engines, {len(active)} active rollouts")
+    elif active:
+        text = f"{len(active)} active rollouts and no live engine: nothing watches them."
+        yield Finding("failure", "engine", text, "flagbrake engine")
+    else:
+        yield Finding("ok", "engine", "no active rollout, no engine needed")
+
+
+def _flags(plane: ControlPlane) -> Iterator[Finding]:
+    manifest = plane.manifest()
+    states = list(plane.control.states())
+    undeclared = [s.flag.key for s in states if not _safe(plane, s)]
+    yield Finding("ok", "flags", f"{len(states)} flags, {len(manifest.declarations)} declarations")
+    for key in undeclared:
+        text = f"{key} has no safe variant: while killed it serves its off variant."
+        yield Finding("warning", "flags", text, f"flagbrake flag declare {key} --safe VARIANT")
+    for state in states:
+        declared = manifest.get(state.flag.key)
+        if declared and declared.safe_variant and state.flag.variant(declared.safe_variant) is None:
+            text = f"the safe variant '{declared.safe_variant}' of {state.flag.key} does not exist."
+            yield Finding("failure", "flags", text, f"flagbrake flag declare {state.flag.key} --safe VARIANT")
+        elif declared and declared.safe_variant and state.flag.off_variant not in {declared.safe_variant, None}:
+            text = (
+                f"{state.flag.key} serves '{state.flag.off_variant}' when off, and '{declared.safe_variant}' is safe."
+            )
+            yield Finding("warning", "flags", text, "make them the same, so that off and killed agree")
+
+
+def _safe(plane: ControlPlane, state: FlagState) -> bool:
+    declared = plane.manifest().get(state.flag.key)
+    return declared is not None and declared.safe_variant is not None
+
+
+def _kills(plane: ControlPlane) -> Iterator[Finding]:
+    standing = plane.switch.standing()
+    manifest = plane.manifest()
+    keys = [state.flag.key for state in plane.control.states()]
+    for entry in standing.kills:
+        covered = [k for k in keys if any(entry.kill.scope.covers(s) for s in flag_scopes(k, manifest.get(k)))]
+        text = f"{entry.kill.scope} is killed since {entry.kill.at:%Y-%m-%d %H:%M} UTC: {entry.kill.reason}"
+        yield Finding("warning", "kills", f"{text} ({len(covered)} flags).", f"flagbrake restore {entry.kill.scope}")
+        if entry.expired:
+            yield Finding(
+                "warning", "kills", f"{entry.kill.scope} has expired and still stands.", "restore it, or leave it"
+            )
+    if not standing.kills:
+        last = max((row.at for row in plane.store.audit.entries(action="kill", limit=1)), default=None)
+        old = last is not None and datetime.now(UTC) - last > timedelta(days=90)
+        text = "nothing is killed" + (f"; the last kill was {last:%Y-%m-%d}" if old and last else "")
+        yield Finding("ok", "kills", text)
