@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from flagbrake.errors import FlagbrakeError
 from flagbrake.kill.convention import flag_scopes
-from flagbrake.model.state import FlagState
 from flagbrake.wiring.plane import ControlPlane
 
 
@@ -80,27 +78,20 @@ def _engine(plane: ControlPlane) -> Iterator[Finding]:
 
 def _flags(plane: ControlPlane) -> Iterator[Finding]:
     manifest = plane.manifest()
-    states = list(plane.control.states())
-    undeclared = [s.flag.key for s in states if not _safe(plane, s)]
-    yield Finding("ok", "flags", f"{len(states)} flags, {len(manifest.declarations)} declarations")
-    for key in undeclared:
-        text = f"{key} has no safe variant: while killed it serves its off variant."
-        yield Finding("warning", "flags", text, f"flagbrake flag declare {key} --safe VARIANT")
-    for state in states:
-        declared = manifest.get(state.flag.key)
-        if declared and declared.safe_variant and state.flag.variant(declared.safe_variant) is None:
-            text = f"the safe variant '{declared.safe_variant}' of {state.flag.key} does not exist."
-            yield Finding("failure", "flags", text, f"flagbrake flag declare {state.flag.key} --safe VARIANT")
-        elif declared and declared.safe_variant and state.flag.off_variant not in {declared.safe_variant, None}:
-            text = (
-                f"{state.flag.key} serves '{state.flag.off_variant}' when off, and '{declared.safe_variant}' is safe."
-            )
+    flags = [state.flag for state in plane.control.states()]
+    yield Finding("ok", "flags", f"{len(flags)} flags, {len(manifest.declarations)} declarations")
+    for flag in flags:
+        declared = manifest.get(flag.key)
+        safe = declared.safe_variant if declared else None
+        declare = f"flagbrake flag declare {flag.key} --safe VARIANT"
+        if safe is None:
+            text = f"{flag.key} has no safe variant: while killed it serves its off variant."
+            yield Finding("warning", "flags", text, declare)
+        elif flag.variant(safe) is None:
+            yield Finding("failure", "flags", f"the safe variant '{safe}' of {flag.key} does not exist.", declare)
+        elif flag.off_variant not in {safe, None}:
+            text = f"{flag.key} serves '{flag.off_variant}' when off, and '{safe}' when killed."
             yield Finding("warning", "flags", text, "make them the same, so that off and killed agree")
-
-
-def _safe(plane: ControlPlane, state: FlagState) -> bool:
-    declared = plane.manifest().get(state.flag.key)
-    return declared is not None and declared.safe_variant is not None
 
 
 def _kills(plane: ControlPlane) -> Iterator[Finding]:
@@ -116,7 +107,4 @@ def _kills(plane: ControlPlane) -> Iterator[Finding]:
                 "warning", "kills", f"{entry.kill.scope} has expired and still stands.", "restore it, or leave it"
             )
     if not standing.kills:
-        last = max((row.at for row in plane.store.audit.entries(action="kill", limit=1)), default=None)
-        old = last is not None and datetime.now(UTC) - last > timedelta(days=90)
-        text = "nothing is killed" + (f"; the last kill was {last:%Y-%m-%d}" if old and last else "")
-        yield Finding("ok", "kills", text)
+        yield Finding("ok", "kills", "nothing is killed")
