@@ -16,16 +16,20 @@ ENVIRONMENT = "test"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def kill(scope: str, *, mode: KillMode = KillMode.HALT, id: str = "", epoch: int = 1, **rest: Any) -> Kill:
+def kill(scope: str, *, mode: KillMode = KillMode.HALT, ident: str = "", epoch: int = 1, **rest: Any) -> Kill:
     rest.setdefault("environment", ENVIRONMENT)
-    return Kill(id or f"k-{scope}", Scope.parse(scope), rest.pop("environment"), "broken", "ann", AT, epoch, mode, **rest)
+    return Kill(
+        ident or f"k-{scope}", Scope.parse(scope), rest.pop("environment"), "broken", "ann", AT, epoch, mode, **rest
+    )
 
 
 def declared(*declarations: Declaration) -> Manifest:
     return Manifest({d.flag: d for d in declarations})
 
 
-def view(epoch: int, *kills: Kill, manifest: Manifest | None = None, valid_until: float = math.inf, **rest: Any) -> KillView:
+def view(
+    epoch: int, *kills: Kill, manifest: Manifest | None = None, valid_until: float = math.inf, **rest: Any
+) -> KillView:
     snapshot = KillSnapshot(rest.get("environment", ENVIRONMENT), epoch, kills)
     return KillView(snapshot, manifest or Manifest(), valid_until)
 
@@ -43,7 +47,8 @@ class LaneInHand:
 
     def say(self, *, valid_for: float = 3600.0) -> None:
         self.board.receive(
-            view(self.epoch, *self.kills, manifest=self.manifest, valid_until=time.monotonic() + valid_for), lane=self.lane
+            view(self.epoch, *self.kills, manifest=self.manifest, valid_until=time.monotonic() + valid_for),
+            lane=self.lane,
         )
 
     def kill(self, scope: str, **rest: Any) -> Kill:

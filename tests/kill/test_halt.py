@@ -1,3 +1,4 @@
+# ruff: noqa: BLE001, PT012 - agents are written like this, and what a block raises is the subject
 """Stopping agents that are written the way people write them."""
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ import threading
 import time
 
 import pytest
+from tests.kill.support import ENVIRONMENT, LaneInHand
+from tests.support.waiting import wait_until
 
 from flagbrake.errors import ConfigError, Halted, InvalidInput, ToolDenied
 from flagbrake.kill import halt, runtime
 from flagbrake.kill.board import Board
 from flagbrake.model.kill import KillMode, Scope, UnknownPolicy
-from tests.kill.support import ENVIRONMENT, LaneInHand
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("installed")
 
@@ -74,7 +75,7 @@ def test_every_later_check_of_the_run_stops_too_even_after_a_restore(lane):
                 calls += 1
                 if n == 1:
                     lane.kill("agent:refunds")
-            except BaseException:  # noqa: BLE001
+            except BaseException:
                 lane.lift()
     assert calls == 2
     halt.check("agent:refunds")  # a new run after the restore may go on
@@ -352,9 +353,8 @@ async def test_nested_blocks_of_one_kill_end_as_one_halt(lane):
     """Both blocks cancel the same task; the outermost one raises Halted and nothing is left over."""
     killer = asyncio.create_task(kill_soon(lane))
     with pytest.raises(Halted):
-        async with halt.scope("agent:refunds"):
-            async with halt.scope("agent:refunds.step"):
-                await asyncio.sleep(60)
+        async with halt.scope("agent:refunds"), halt.scope("agent:refunds.step"):
+            await asyncio.sleep(60)
     assert asyncio.current_task().cancelling() == 0
     await killer
 

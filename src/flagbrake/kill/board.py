@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial, reduce
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.kill.convention import Ruling, as_scope, context_scopes, covering, flag_scopes, rule, strictest
 from flagbrake.kill.state import NEVER, Lane, State
@@ -38,12 +40,13 @@ class Life(NamedTuple):
 class _View:
     """A state with its memories. Replaced whole, so a memory never outlives the state it was made from."""
 
-    __slots__ = ("flags", "killed", "quiet", "state", "valid_until")
+    __slots__ = ("flags", "killed", "quiet", "state", "timed", "valid_until")
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.quiet = state.quiet
         self.valid_until = state.valid_until
+        self.timed = state.timed
         self.killed: dict[str | Scope, bool] = {}
         self.flags: dict[str, Ruling | None] = {}
 
@@ -112,7 +115,7 @@ class Board:
     # --- reading ----------------------------------------------------------------------------------------
 
     #: ``is_killed(scope)``: is this scope killed, in any mode? ``scope`` is text (``agent:refunds``) or a
-    #: Scope. From memory; one comparison with the clock and one lookup.
+    #: Scope. From memory: one lookup, and one look at the clock where silence would change the answer.
     is_killed: Callable[[str | Scope], bool]
 
     @property
@@ -143,22 +146,25 @@ class Board:
             found.update((id(k), k) for k in state.covering(as_scope(scope)))
         return tuple(found.values())
 
-    def ruling(self, flag: str, context: Any = None) -> Ruling | None:
+    def ruling(self, flag: str, context: EvaluationContext | None = None) -> Ruling | None:
         """What a flag serves under the present kills, ``None`` when it is alive."""
-        view = self.present()
-        if view.quiet:
-            return None
-        declaration = view.state.manifest.get(flag)
-        if declaration is not None and declaration.scope_attributes:
-            scopes = flag_scopes(flag, declaration) + context_scopes(declaration, context)
-            return self._rule(view.state, flag, scopes)
+        view = self.view
+        if view.timed and self._monotonic() >= view.valid_until:
+            view = self._age()
         try:
             return view.flags[flag]
         except KeyError:
-            if len(view.flags) >= _MEMORY:
-                view.flags.clear()
-            found = view.flags[flag] = self._rule(view.state, flag, flag_scopes(flag, declaration))
-            return found
+            return self._first_ruling(view, flag, context)
+
+    def _first_ruling(self, view: _View, flag: str, context: EvaluationContext | None) -> Ruling | None:
+        declaration = view.state.manifest.get(flag)
+        scopes = flag_scopes(flag, declaration)
+        if declaration is not None and declaration.scope_attributes:
+            return self._rule(view.state, flag, scopes + context_scopes(declaration, context))
+        if len(view.flags) >= _MEMORY:
+            view.flags.clear()
+        found = view.flags[flag] = self._rule(view.state, flag, scopes)
+        return found
 
     @staticmethod
     def _rule(state: State, flag: str, scopes: tuple[Scope, ...]) -> Ruling | None:
@@ -383,7 +389,7 @@ def _fast_reader(board: Board, monotonic: Callable[[], float]) -> Callable[[str 
     # A closure costs half of a method here, and this is asked before every step of every agent.
     def is_killed(scope: str | Scope) -> bool:
         view = board.view
-        if monotonic() >= view.valid_until:
+        if view.timed and monotonic() >= view.valid_until:
             view = board.present()
         try:
             return view.killed[scope]

@@ -346,7 +346,7 @@ class Guard(AbstractProvider):
         changed = [k for policy in UnknownPolicy for k in _differing(old.standing(policy), new.standing(policy))]
         if not changed:
             return set()
-        named = {k.scope.path for k in changed if k.scope.kind is ScopeKind.FLAG}
+        named = {k.scope.path for k in old.kills + new.kills if k.scope.kind is ScopeKind.FLAG}
         declared = new.manifest.declarations
         known = named.union(self.seen, declared)
         if any(k.scope == EVERYTHING for k in changed):

@@ -91,6 +91,17 @@ class State:
         )
 
     @cached_property
+    def timed(self) -> bool:
+        """Silence alone changes what is killed: a policy is ``closed`` or ``open``."""
+        opened = UnknownPolicy.OPEN
+        return (
+            self.may_close
+            or self.policy is opened
+            or opened in self.policies.values()
+            or any(d.unknown_policy is opened for d in self.manifest.declarations.values())
+        )
+
+    @cached_property
     def quiet(self) -> bool:
         """Nothing is killed, and neither silence nor doubt can kill anything: no clock need be asked."""
         return not self.kills and not self.may_close and not any(lane.suspect for lane in self.lanes.values())
@@ -161,7 +172,7 @@ class State:
         new = replace(self, lanes=lanes, manifest=manifest, at=at)
         if manifest is self.manifest:
             # Refreshes come several times a second; looking through 10,000 declarations each time would show.
-            new.__dict__["may_close"] = self.may_close
+            new.__dict__.update(may_close=self.may_close, timed=self.timed)
         return new
 
     def same_as(self, other: State) -> bool:
