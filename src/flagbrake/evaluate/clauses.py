@@ -27,6 +27,7 @@ Read = Callable[[str | None, Mapping[str, Any]], Any]
 
 #: Values an operator on scalars sees element by element.
 LISTS = (list, tuple, set, frozenset)
+_SCALARS = frozenset((str, int, float, bool))
 
 
 def reader(attribute: Attribute) -> Read:
@@ -92,8 +93,7 @@ def _general(clause: Clause) -> Predicate:
     listed = clause.semantics.list_mode
     whole = clause.op in SETS
 
-    def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
-        value = read(key, attributes)
+    def judge(value: Any) -> bool:
         if value is None:
             return absent
         if not whole and isinstance(value, LISTS):
@@ -101,15 +101,31 @@ def _general(clause: Clause) -> Predicate:
             return found is sense
         return test(value) is sense
 
+    if _is_own(clause.attribute):
+        name = clause.attribute.path[0]
+
+        def matches_own(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+            value = attributes.get(name)
+            return test(value) is sense if type(value) in _SCALARS else judge(value)
+
+        return matches_own
+
+    def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = read(key, attributes)
+        return test(value) is sense if type(value) in _SCALARS else judge(value)
+
     return matches
+
+
+def _is_own(attribute: Attribute) -> bool:
+    """An attribute of the context itself, not nested: one lookup."""
+    return attribute.kind == USER and len(attribute.path) == 1 and attribute.path[0] != TARGETING_KEY
 
 
 def _is_plain_text(clause: Clause) -> bool:
     return (
         clause.op in {Op.IN, Op.EQUAL}
-        and len(clause.attribute.path) == 1
-        and clause.attribute.kind == USER
-        and clause.attribute.path[0] != TARGETING_KEY
+        and _is_own(clause.attribute)
         and clause.semantics.case is Case.SENSITIVE
         and all(type(value) is str for value in clause.values)
     )

@@ -29,13 +29,12 @@ _COMPARE: Final[dict[Op, Callable[[Any, Any], bool]]] = {
     Op.AFTER: operator.gt,
     Op.ON_OR_BEFORE: operator.le,
     Op.ON_OR_AFTER: operator.ge,
-    Op.SEMVER_EQUAL: operator.eq,
-    Op.SEMVER_IN: operator.eq,
     Op.SEMVER_LESS: operator.lt,
     Op.SEMVER_LESS_OR_EQUAL: operator.le,
     Op.SEMVER_GREATER: operator.gt,
     Op.SEMVER_GREATER_OR_EQUAL: operator.ge,
 }
+_NUMBERS: Final = frozenset((int, float))
 _TEXT: Final = frozenset((Op.STARTS_WITH, Op.ENDS_WITH, Op.CONTAINS, Op.MATCHES))
 _DATE: Final = frozenset((Op.BEFORE, Op.AFTER, Op.ON, Op.ON_OR_BEFORE, Op.ON_OR_AFTER, Op.BETWEEN_DATES))
 _VERSION: Final = frozenset(op for op in Op if op.value.startswith("semver_"))
@@ -158,22 +157,34 @@ def _regex(clause: Clause) -> Test:
     return test
 
 
+def _any_of(op: Op, values: Collection[Any], read: Callable[[Any], Any]) -> Test:
+    if not values:
+        return lambda _value: False
+    if op in {Op.SEMVER_EQUAL, Op.SEMVER_IN}:
+        wanted = frozenset(values)
+        return lambda value: (seen := read(value)) is not None and seen in wanted
+    compare = _COMPARE[op]
+    # "Less than any of them" is "less than the greatest".
+    bound = (max if compare in {operator.lt, operator.le} else min)(values)
+
+    def test(value: Any) -> bool:
+        seen = read(value)
+        return seen is not None and compare(seen, bound)
+
+    return test
+
+
 def _number(clause: Clause) -> Test:
     values = _only(clause, is_number, "numbers", "a number, such as 18")
     if clause.op is Op.BETWEEN:
         low, high = values
         return lambda value: is_number(value) and low <= value <= high
-    return _any_of(clause.op, values, lambda value: value if is_number(value) else None)
-
-
-def _any_of(op: Op, values: Collection[Any], read: Callable[[Any], Any]) -> Test:
-    compare = _COMPARE[op]
-
-    def test(value: Any) -> bool:
-        seen = read(value)
-        return seen is not None and any(compare(seen, wanted) for wanted in values)
-
-    return test
+    if not values:
+        return lambda _value: False
+    compare = _COMPARE[clause.op]
+    bound = (max if compare in {operator.lt, operator.le} else min)(values)
+    # The type of nearly every number is one of two; subclasses take the longer way.
+    return lambda value: (type(value) in _NUMBERS or is_number(value)) and compare(value, bound)
 
 
 def _is(clause: Clause) -> Test:
