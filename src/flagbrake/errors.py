@@ -19,6 +19,7 @@
     │   └── StoreUnavailable        ... the database
     ├── KillFailed                  no durable lane took the kill: nothing was killed
     ├── KillUnheard                 a kill was stored but no live process listens, or not all confirmed
+    ├── RestoreIncomplete           a lane did not lift the kill: it still stands, repeat
     └── NoEngine                    start `flagbrake engine`, or say --here
 
     Halted (BaseException)          stop the run: not caught by ``except Exception``
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flagbrake.model.kill import Kill
+    from flagbrake.model.receipt import KillReceipt, RestoreReceipt
 
 
 class FlagbrakeError(Exception):
@@ -78,9 +80,13 @@ class Unsupported(FlagbrakeError):
 
 
 class Conflict(FlagbrakeError):
-    """Somebody changed it in the meantime; nothing was written."""
+    """Somebody changed it in the meantime; nothing was written. ``detail`` may show the difference, in lines."""
 
     exit_code = 5
+
+    def __init__(self, fact: str, *, cure: str = "", detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(fact, cure=cure)
 
 
 class ApprovalRequired(FlagbrakeError):
@@ -124,15 +130,36 @@ class StoreUnavailable(Unavailable):
 
 
 class KillFailed(FlagbrakeError):
-    """No durable lane took the kill. Nothing was killed."""
+    """No durable lane took the kill. Nothing was killed. ``receipt`` tells what each lane said."""
 
     exit_code = 8
 
+    def __init__(self, fact: str, *, cure: str = "", receipt: KillReceipt | None = None) -> None:
+        self.receipt = receipt
+        super().__init__(fact, cure=cure)
+
 
 class KillUnheard(FlagbrakeError):
-    """The kill is stored, but not every live process confirmed it (or none is alive)."""
+    """The kill (or its lifting) is stored, but not every live process confirmed it, or none is alive.
+
+    ``receipt`` tells what was stored, who confirmed and who did not.
+    """
 
     exit_code = 3
+
+    def __init__(self, fact: str, *, cure: str = "", receipt: KillReceipt | RestoreReceipt | None = None) -> None:
+        self.receipt = receipt
+        super().__init__(fact, cure=cure)
+
+
+class RestoreIncomplete(FlagbrakeError):
+    """A lane still holds the kill, so it still stands. Repeat the restore. ``receipt`` tells which lane and why."""
+
+    exit_code = 7
+
+    def __init__(self, fact: str, *, cure: str = "", receipt: RestoreReceipt | None = None) -> None:
+        self.receipt = receipt
+        super().__init__(fact, cure=cure)
 
 
 class NoEngine(FlagbrakeError):

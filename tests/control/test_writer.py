@@ -279,7 +279,7 @@ def test_without_an_audit_nothing_is_written():
     """A write that cannot be recorded does not happen."""
 
     class Full(MemoryJournal):
-        def write(self, entry):
+        def record(self, **entry):
             raise StoreUnavailable("The store did not answer.")
 
     control = TableControl(agent_flag())

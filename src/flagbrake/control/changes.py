@@ -170,8 +170,8 @@ def _with_rule(flag: Flag, rule_id: str, serve: Serve) -> Flag:
 
 def already(flag: Flag, meant: Flag) -> bool:
     """True if nothing would change: equal but for the version and the order of targets."""
-    plain = {"version": 0, "targets": ()}
-    return replace(flag, **plain) == replace(meant, **plain) and _targets(flag.targets) == _targets(meant.targets)
+    alike = replace(flag, version=0, targets=()) == replace(meant, version=0, targets=())
+    return alike and _targets(flag.targets) == _targets(meant.targets)
 
 
 def difference(found: Flag, meant: Flag, change: Change) -> str:

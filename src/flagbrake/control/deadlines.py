@@ -27,6 +27,7 @@ class Job(Generic[T]):
         self._done = threading.Event()
         self._value: T | None = None
         self._error: BaseException | None = None
+        self._ended = self.started
         threading.Thread(target=self._run, name=f"flagbrake-{name}", daemon=True).start()
 
     def _run(self) -> None:
@@ -35,12 +36,23 @@ class Job(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that asks
             self._error = error
         finally:
+            self._ended = time.monotonic()
             self._done.set()
 
     @property
     def done(self) -> bool:
         """True when the work has ended, well or not."""
         return self._done.is_set()
+
+    @property
+    def ms(self) -> float | None:
+        """Milliseconds the work took, ``None`` while it runs."""
+        return (self._ended - self.started) * 1000 if self.done else None
+
+    @property
+    def value(self) -> T | None:
+        """The result if the work has ended well by now, else ``None``; never waits."""
+        return self._value if self.done else None
 
     def result(self, *, within: float) -> T:
         """The result, at the latest ``within`` seconds after the start of the work.

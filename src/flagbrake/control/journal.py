@@ -1,4 +1,4 @@
-"""The audit as control writes it: one entry per intent and per result."""
+"""The audit as control sees it; the store's audit is one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,55 @@ from datetime import datetime
 from typing import Any, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Recorded(Protocol):
     """One line of the audit. ``before`` and ``after`` are JSON data without secrets."""
+
+    @property
+    def at(self) -> datetime: ...  # noqa: D102 - fields speak for themselves
+    @property
+    def by(self) -> str: ...  # noqa: D102
+    @property
+    def action(self) -> str: ...  # noqa: D102
+    @property
+    def subject(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def before(self) -> Any: ...  # noqa: D102
+    @property
+    def after(self) -> Any: ...  # noqa: D102
+    @property
+    def lane(self) -> str: ...  # noqa: D102
+
+
+class Journal(Protocol):
+    """An append-only record."""
+
+    def record(
+        self,
+        *,
+        at: datetime,
+        by: str,
+        action: str,
+        subject: str,
+        reason: str = "",
+        before: Any = None,
+        after: Any = None,
+        lane: str = "",
+    ) -> object:
+        """Append one entry.
+
+        Raises:
+            StoreUnavailable, LockBusy, NotAllowed: it was not written.
+        """
+
+    def entries(self, subject: str | None = None, limit: int = 50) -> Sequence[Recorded]:
+        """The newest entries, of one subject if it is named, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a :class:`MemoryJournal`."""
 
     at: datetime
     by: str
@@ -22,35 +68,33 @@ class Entry:
     lane: str = ""
 
 
-class Journal(Protocol):
-    """An append-only record."""
-
-    def write(self, entry: Entry) -> None:
-        """Append one entry.
-
-        Raises:
-            StoreUnavailable: it was not written.
-        """
-
-    def entries(self, subject: str, *, limit: int = 50) -> Sequence[Entry]:
-        """The newest entries of a subject, newest first."""
-
-
 @dataclass(slots=True)
 class MemoryJournal:
     """A journal that lives as long as the process: for a control without a store, and for tests."""
 
-    lines: list[Entry] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
 
-    def write(self, entry: Entry) -> None:
+    def record(
+        self,
+        *,
+        at: datetime,
+        by: str,
+        action: str,
+        subject: str,
+        reason: str = "",
+        before: Any = None,
+        after: Any = None,
+        lane: str = "",
+    ) -> Line:
         """Append one entry."""
-        self.lines.append(entry)
+        self.lines.append(Line(at, by, action, subject, reason, before, after, lane))
+        return self.lines[-1]
 
-    def entries(self, subject: str, *, limit: int = 50) -> Sequence[Entry]:
-        """The newest entries of a subject, newest first."""
-        return [line for line in reversed(self.lines) if line.subject == subject][:limit]
+    def entries(self, subject: str | None = None, limit: int = 50) -> Sequence[Recorded]:
+        """The newest entries, newest first."""
+        return [line for line in reversed(self.lines) if subject in {None, line.subject}][:limit]
 
 
-def data_of(entry: Entry, key: str) -> Any:
+def after_of(entry: Recorded, name: str) -> Any:
     """A field of what an entry says came after, ``None`` when there is none."""
-    return entry.after.get(key) if isinstance(entry.after, Mapping) else None
+    return entry.after.get(name) if isinstance(entry.after, Mapping) else None

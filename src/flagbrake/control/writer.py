@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 from flagbrake.control import changes
 from flagbrake.control.deadlines import Overdue, call
 from flagbrake.control.held import Held
-from flagbrake.control.journal import Entry, Journal
-from flagbrake.errors import Conflict, FlagbrakeError, LockBusy, NotFound, RetryLater, StoreUnavailable, Unavailable
+from flagbrake.control.journal import Journal, Recorded
+from flagbrake.errors import Conflict, FlagbrakeError, LockBusy, NotFound, RetryLater, Unavailable
 from flagbrake.model.codec import checksum, dumps, flag_to_data
 from flagbrake.model.flag import Flag
 from flagbrake.model.state import Archive, Change, Create, FlagState, Replace, Support
@@ -235,7 +235,7 @@ class FlagWriter:
             cure="look at it and decide again",
         )
 
-    def _entries(self, key: str) -> tuple[Entry, ...]:
+    def _entries(self, key: str) -> tuple[Recorded, ...]:
         try:
             return tuple(self._audit.entries(f"flag:{key}", limit=20)) if self._audit else ()
         except FlagbrakeError:
@@ -247,17 +247,15 @@ class FlagWriter:
         if self._audit is None or self.control.audits_itself:
             return
         action = f"{changes.verb(change)}:{stage}" if stage else changes.verb(change)
-        self._audit.write(
-            Entry(
-                at=self._clock.now(),
-                by=by,
-                action=action,
-                subject=f"flag:{change.key}",
-                reason=reason,
-                before=_for_audit(before),
-                after=_for_audit(meant),
-                lane=self.control.name,
-            )
+        self._audit.record(
+            at=self._clock.now(),
+            by=by,
+            action=action,
+            subject=f"flag:{change.key}",
+            reason=reason,
+            before=_for_audit(before),
+            after=_for_audit(meant),
+            lane=self.control.name,
         )
 
     def _record_result(
@@ -273,7 +271,7 @@ class FlagWriter:
         # The write has happened or has not: an audit that fails now must not change what the caller hears.
         try:
             self._record(change, stage, by, f"{reason} ({fact})" if fact else reason, before, after)
-        except StoreUnavailable:
+        except FlagbrakeError:
             _log.exception("the result of a write of flag %s could not be audited", change.key)
 
 

@@ -1,0 +1,99 @@
+"""What an operator means: from a text to a scope that exists, with as few questions as possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from flagbrake.control.coverage import Catalogue, covered, find
+from flagbrake.control.deadlines import Job, Overdue, call
+from flagbrake.control.plane import Plane, Survey, reason_of
+from flagbrake.errors import FlagbrakeError, NotFound
+from flagbrake.model.kill import Scope
+from flagbrake.model.manifest import Manifest
+from flagbrake.model.state import FlagState
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A scope, and what was learnt of it before anything was written.
+
+    ``known`` is ``None`` when the flags could not be read, ``False`` when no list shows it and the operator
+    said so (``arm``). ``flag`` is the flag of its own name, if it was read.
+    """
+
+    scope: Scope
+    known: bool | None
+    survey: Survey
+    flag: FlagState | None = None
+
+
+def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool) -> Target:
+    """Find the scope. Every question delays a kill, so the flags are listed only when nothing else knows it.
+
+    Raises:
+        NotFound, InvalidInput: as :func:`coverage.find`; nothing was written.
+    """
+    text = str(target).strip()
+    job = Job("flag", lambda: plane.state(text.removeprefix("flag:")))
+    partial, fault = _declared(plane)
+    if text == "*" or (":" in text and not flag_needed and _known(text, partial)):
+        return Target(find(text, partial).scope, True, Survey(partial, fault=fault), job.value)
+    state = None
+    try:
+        state = job.result(within=plane.deadlines.look)
+    except (FlagbrakeError, Overdue) as error:
+        fault = fault or reason_of(error)
+    if state is not None:
+        partial = replace(partial, flags={state.ref.key: state.flag})
+    survey = Survey(partial, {state.ref.key: state} if state else {}, fault)
+    if not _known(text, partial) and not fault:
+        try:
+            survey = call("flags", plane.survey, within=plane.deadlines.look)
+        except (FlagbrakeError, Overdue) as error:
+            survey = replace(survey, fault=reason_of(error))
+    found = find(text, survey.catalogue, arm=arm)
+    return Target(found.scope, found.known, survey, state)
+
+
+def _known(text: str, catalogue: Catalogue) -> bool:
+    try:
+        found = find(text, catalogue)
+    except NotFound:
+        return False
+    return found.known is True and (":" in text or found.scope in catalogue.scopes())
+
+
+def _declared(plane: Plane) -> tuple[Catalogue, str]:
+    """What is declared; the flags are not in it yet."""
+    fault, manifest, registered = "", Manifest(), frozenset[Scope]()
+    try:
+        manifest, registered = call(
+            "manifest", lambda: (plane.manifest(), frozenset(plane.registered())), within=plane.deadlines.look
+        )
+    except (FlagbrakeError, Overdue) as error:
+        fault = reason_of(error)
+    known = Catalogue(plane.environment, manifest, all_flags=False, declared=not fault, registered=registered)
+    return known, fault
+
+
+def look_around(plane: Plane, target: Target) -> Survey:
+    """All flags and declarations; where they cannot be listed, those that are known to be covered, one by one."""
+    if target.survey.catalogue.all_flags:
+        return target.survey
+    try:
+        survey = plane.survey()
+    except FlagbrakeError as error:
+        states = {}
+        for flag in covered(target.scope, target.survey.catalogue):
+            try:
+                state = plane.state(flag.flag)
+            except FlagbrakeError:
+                continue
+            if state is not None:
+                states[flag.flag] = state
+        flags = {key: state.flag for key, state in states.items()}
+        return Survey(replace(target.survey.catalogue, flags=flags), states, reason_of(error))
+    if target.flag is None:
+        return survey
+    # What was read before the kill is nearer to what was killed.
+    return replace(survey, states={**survey.states, target.flag.ref.key: target.flag})

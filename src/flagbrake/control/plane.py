@@ -1,0 +1,200 @@
+"""What the kill switch works on: lanes, listeners, flags, declarations, the audit, notifiers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flagbrake.control.coverage import Catalogue
+from flagbrake.control.deadlines import Job, Overdue
+from flagbrake.control.hearing import Listeners
+from flagbrake.control.journal import Journal, Recorded, after_of
+from flagbrake.control.notices import Telling
+from flagbrake.control.prior import Prior, kept
+from flagbrake.control.writer import FlagWriter
+from flagbrake.errors import FlagbrakeError, NotFound
+from flagbrake.model.kill import Kill, KillSnapshot, Scope
+from flagbrake.model.manifest import Manifest
+from flagbrake.model.receipt import Standing, StandingKill
+from flagbrake.model.state import FlagState
+from flagbrake.ports.clock import Clock, SystemClock
+from flagbrake.ports.control import FlagControl
+from flagbrake.ports.kills import KillLane
+from flagbrake.ports.notify import Notice, Notifier
+
+log = logging.getLogger("flagbrake.control")
+
+#: How far back in a scope's history its kill is looked for.
+_HISTORY: Final = 200
+#: What an entry's action says people wanted (a lane writes ``lift``).
+_INTENT: Final = {"kill": "kill", "restore": "restore", "lift": "restore"}
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds each part may take."""
+
+    lane: float = 5.0
+    #: Questions before a kill is written: they delay it.
+    look: float = 2.0
+    #: Reading flags beside a kill.
+    flags: float = 5.0
+    audit: float = 5.0
+    notify: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What exists, and the flags as they were read; ``fault`` says why this is not everything."""
+
+    catalogue: Catalogue
+    states: Mapping[str, FlagState] = field(default_factory=dict)
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One environment, as kill and restore need it.
+
+    ``store`` is shown to people: an address without password. ``acknowledged_in`` names the lane whose
+    epochs the listeners acknowledge. ``registered`` gives scopes that live processes check undeclared. ``kept`` gives
+    what a lane kept of the flags a kill covers, by the kill's id.
+    """
+
+    environment: str
+    store: str
+    lanes: Sequence[KillLane]
+    listeners: Listeners
+    audit: Journal
+    manifest: Callable[[], Manifest] = Manifest
+    control: FlagControl | None = None
+    writer: FlagWriter | None = None
+    notifiers: Sequence[Notifier] = ()
+    registered: Callable[[], Iterable[Scope]] = tuple
+    kept: Callable[[str], Sequence[Prior] | None] = lambda _kill_id: None
+    clock: Clock = field(default_factory=SystemClock)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    acknowledged_in: str = "store"
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def state(self, key: str) -> FlagState | None:
+        """One flag, ``None`` when there is none.
+
+        Raises:
+            FlagbrakeError: it could not be read.
+        """
+        if self.control is None:
+            return None
+        try:
+            return self.control.read(key)
+        except NotFound:
+            return None
+
+    def survey(self) -> Survey:
+        """Everything that exists here.
+
+        Raises:
+            FlagbrakeError: something could not be read.
+        """
+        states = {s.ref.key: s for s in self.control.states()} if self.control is not None else {}
+        flags = {key: state.flag for key, state in states.items()}
+        catalogue = Catalogue(self.environment, self.manifest(), flags, registered=frozenset(self.registered()))
+        return Survey(catalogue, states)
+
+    def standing(self) -> Standing:
+        """All kills that stand in any lane, the oldest first; never waits for a lane longer than its deadline."""
+        jobs = [(lane, Job(f"read-{lane.name}", lane.read)) for lane in self.lanes]
+        now = self.clock.now()
+        unread: list[tuple[str, str]] = []
+        read: dict[str, KillSnapshot] = {}
+        for lane, job in jobs:
+            try:
+                read[lane.name] = job.result(within=self.deadlines.lane)
+            except Exception as error:  # noqa: BLE001 - a lane that cannot be read is told as such
+                log.warning("the lane %s could not be read: %s", lane.name, error)
+                unread.append((lane.name, str(error) or type(error).__name__))
+        # A damaged row may stand for several scopes under one id.
+        held: dict[tuple[str, Scope], dict[str, Kill]] = {}
+        for name, snapshot in read.items():
+            for kill in snapshot.kills:
+                held.setdefault((kill.id, kill.scope), {})[name] = kill
+        kills = sorted((next(iter(lanes.values())) for lanes in held.values()), key=lambda k: (k.at, k.id))
+        return Standing(
+            self.environment,
+            self.store,
+            tuple(
+                StandingKill(
+                    kill=kill,
+                    lanes=tuple(held[kill.id, kill.scope]),
+                    pending=tuple(name for name in read if name not in held[kill.id, kill.scope]),
+                    age=max(0.0, (now - kill.at).total_seconds()),
+                    expired=kill.expires_at is not None and kill.expires_at <= now,
+                    lifting=self.intent(kill) == "restore",
+                )
+                for kill in kills
+            ),
+            tuple(unread),
+        )
+
+    # --- the record ----------------------------------------------------------------------------------
+
+    def record(
+        self, kill: Kill, action: str, *, by: str, reason: str, before: Any = None, after: Mapping[str, Any]
+    ) -> None:
+        """Append an entry about a kill; ``after`` is completed with its id.
+
+        Raises:
+            FlagbrakeError: it was not written.
+        """
+        self.audit.record(
+            at=self.clock.now(),
+            by=by,
+            action=action,
+            subject=str(kill.scope),
+            reason=reason,
+            before=before,
+            after={"id": kill.id, **after},
+        )
+
+    def history(self, kill: Kill) -> list[Recorded]:
+        """The entries about a kill, newest first; none when the audit does not answer."""
+        try:
+            found = self.audit.entries(str(kill.scope), _HISTORY)
+        except FlagbrakeError as error:
+            log.warning("the history of %s could not be read: %s", kill.id, error)
+            return []
+        return [entry for entry in found if after_of(entry, "id") == kill.id]
+
+    def intent(self, kill: Kill) -> str | None:
+        """What people last wanted of a kill: ``kill``, ``restore``, or ``None``: it was not made here."""
+        verbs = (_INTENT.get(entry.action.partition(":")[0]) for entry in self.history(kill))
+        return next((verb for verb in verbs if verb is not None), None)
+
+    def before(self, kill: Kill) -> tuple[Prior, ...] | None:
+        """What the flags it covers were before it, ``None`` if nobody knows.
+
+        What the lane kept in the kill's own transaction comes first; then what was read beside it.
+        """
+        in_lane = self.kept(kill.id)
+        if in_lane:
+            return tuple(in_lane)
+        for entry in self.history(kill):
+            noted = kept(entry.before.get("flags")) if isinstance(entry.before, Mapping) else None
+            if noted is not None:
+                return noted
+        return None
+
+    # --- telling -------------------------------------------------------------------------------------
+
+    def tell(self, event: str, text: str, *, by: str, data: Mapping[str, Any]) -> Telling:
+        """Send a notice to every notifier; ask the answer when there is time."""
+        notice = Notice(event, self.environment, text, by, self.clock.now(), {"store": self.store, **data})
+        return Telling(self.notifiers, notice, deadline=self.deadlines.notify)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something could not be learnt, in one line."""
+    return str(error) if isinstance(error, FlagbrakeError | Overdue) else f"{type(error).__name__}: {error}"
