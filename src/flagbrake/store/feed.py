@@ -8,20 +8,19 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput, StoreUnavailable
 from flagbrake.model.kill import KillSnapshot
 from flagbrake.ports.clock import Clock, SystemClock
 from flagbrake.ports.kills import KillView
-from flagbrake.store.engine import notify_channel, parse_url, shown, sqlite_path
+from flagbrake.store.audience import Audience, FeedEvent, Listener, Receiver
+from flagbrake.store.engine import parse_url, shown
 from flagbrake.store.forking import gate
-from flagbrake.store.lkg import LastKnownGood, Saved, Saver, Witness
+from flagbrake.store.lkg import LastKnownGood, Saved, Saver
 from flagbrake.store.lkg import state_dir as default_state_dir
 from flagbrake.store.snapshot import (
     KillRow,
@@ -32,12 +31,13 @@ from flagbrake.store.snapshot import (
     Source,
     advance,
     announced,
-    everything,
     nothing,
     standing,
 )
 from flagbrake.store.watch import rows
 from flagbrake.store.watch.base import SAFETY_POLL, Watch
+from flagbrake.store.watch.choice import watch_of
+from flagbrake.store.witness import Witness, believe
 
 log = logging.getLogger("flagbrake.store")
 
@@ -49,16 +49,6 @@ _FIRST_RETRY: Final = 0.1
 _LAST_RETRY: Final = {"sqlite": 1.0, "postgresql": 5.0}
 
 
-class FeedEvent(StrEnum):
-    """What a listener is told."""
-
-    LOADED = "loaded"  # the first data, from the store or from last known good
-    CHANGED = "changed"  # another revision
-    ALARM = "alarm"  # the snapshot's alarms changed
-    STALE = "stale"  # contact lost
-    FRESH = "fresh"  # contact regained
-
-
 @dataclass(frozen=True, slots=True)
 class FeedState:
     """``age``: seconds since the data was known to be true, ``None`` before any. ``detail``: why it is stale."""
@@ -68,9 +58,6 @@ class FeedState:
     source: Source
     detail: str = ""
     means: str = ""
-
-
-Listener = Callable[[Snapshot, frozenset[str], FeedEvent], None]
 
 
 class StoreFeed:
@@ -108,15 +95,13 @@ class StoreFeed:
         )
         self._snapshot = nothing(environment, self._clock.now())
         self._users = 0
+        self._audience = Audience()
         self._reset_threads()
         self._reset_knowledge()
-        self._listeners: list[Listener] = []
-        self._receivers: list[Callable[[KillView], None]] = []
         gate.join(self)
 
     def _reset_threads(self) -> None:
         self._lifecycle = threading.RLock()
-        self._telling = threading.RLock()
         self._stopping = threading.Event()
         self._settled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -166,21 +151,15 @@ class StoreFeed:
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(snapshot, changed keys, event)`` from the feed's thread; return the way to stop it."""
-        with self._telling:
-            self._listeners.append(listener)
-        return lambda: self._forget(self._listeners, listener)
+        return self._audience.listen(listener)
 
-    def subscribe(self, receive: Callable[[KillView], None]) -> Callable[[], None]:
+    def subscribe(self, receive: Receiver) -> Callable[[], None]:
         """Hand over the kill view now (if there is one) and after every change and refresh."""
-        with self._telling:
-            self._receivers.append(receive)
-            if self._snapshot.source is not Source.NOWHERE:
-                receive(self._view())
-        return lambda: self._forget(self._receivers, receive)
+        return self._audience.subscribe(receive, lambda: self._view() if self._serving else None)
 
-    def _forget(self, from_: list[Any], what: Any) -> None:
-        with self._telling, suppress(ValueError):
-            from_.remove(what)
+    @property
+    def _serving(self) -> bool:
+        return self._snapshot.source is not Source.NOWHERE
 
     # --- life -----------------------------------------------------------------------------------------
 
@@ -213,7 +192,7 @@ class StoreFeed:
         settled = self._settled.wait(min(timeout, _PATIENCE) if self._saved is not None else timeout)
         if not settled and not self._serve_saved():
             settled = self._settled.wait(max(0.0, deadline - time.monotonic()))
-        if self._snapshot.source is not Source.NOWHERE:
+        if self._serving:
             return
         raise self._fault or StoreUnavailable(
             f"{self.url_shown} did not answer within {timeout:g} s, and nothing was saved from an earlier run.",
@@ -240,25 +219,11 @@ class StoreFeed:
 
     def _launch(self) -> None:
         self._stopping = threading.Event()
-        self._watch = self._new_watch()
+        self._watch = watch_of(self._parsed, *self._home, poll=self._poll)
         self._thread = threading.Thread(
             target=self._run, args=(self._watch, self._stopping), name="flagbrake-feed", daemon=True
         )
         self._thread.start()
-
-    def _new_watch(self) -> Watch:
-        if self._parsed.get_backend_name() == "sqlite":
-            from flagbrake.store.watch.sqlite import SqliteWatch
-
-            return SqliteWatch(sqlite_path(self._parsed), poll=self._poll)
-        from flagbrake.store.watch.postgresql import PostgresqlWatch
-
-        return PostgresqlWatch(
-            self._parsed.render_as_string(hide_password=False),
-            channel=notify_channel(self.project, self.environment),
-            shown=self.url_shown,
-            poll=self._poll,
-        )
 
     def before_fork(self) -> None:
         """In the parent, with no statement under way."""
@@ -268,11 +233,12 @@ class StoreFeed:
     def after_fork_in_child(self) -> None:
         """In the child: serve the inherited snapshot, leave the parent's connection alone, start a thread."""
         running, watch = self._thread is not None, self._watch
+        self._audience.after_fork_in_child()
         self._reset_threads()
         if watch is not None:
             watch.abandon()
         if running:
-            if self._snapshot.source is not Source.NOWHERE:
+            if self._serving:
                 self._settled.set()
             self._launch()
 
@@ -336,7 +302,7 @@ class StoreFeed:
                 if whole
                 else rows.since(select, self._home, self._kinds, before.revision)
             )
-        with self._telling:
+        with self._audience.lock:
             if self._snapshot.source is not before.source:
                 return self._sync(watch, whole=True)  # last known good came in between
         self._generation = generation
@@ -372,7 +338,7 @@ class StoreFeed:
     def _put_kills(self, kills: KillSnapshot, alarms: Mapping[str, str] | None) -> None:
         """``alarms``: those of kill rows; ``None`` where no rows were read."""
         kills = self._believed(kills)
-        with self._telling:
+        with self._audience.lock:
             before = self._snapshot
             self._snapshot = replace(before, kills=kills)
             if alarms is not None:
@@ -394,7 +360,7 @@ class StoreFeed:
                 self._rows[row.name] = row
         self._saved = None
         self._report(before.alarms, step.snapshot.alarms)
-        with self._telling:
+        with self._audience.lock:
             self._snapshot = step.snapshot
             if first or step.snapshot.manifest is not before.manifest:
                 self._contact = time.monotonic()
@@ -407,7 +373,7 @@ class StoreFeed:
     def _touched(self) -> None:
         """The store was heard: what we have is true as of now."""
         now = time.monotonic()
-        with self._telling:
+        with self._audience.lock:
             recovered, self._stale = self._stale, False
             self._contact, self._fault = now, None
             if recovered:
@@ -420,26 +386,20 @@ class StoreFeed:
 
     def _lost(self, error: FlagbrakeError) -> None:
         """Contact was lost, or never was: serve what there is, and say how old it is."""
-        with self._telling:
+        with self._audience.lock:
             first, self._stale, self._fault = not self._stale, True, error
             if self._snapshot.source is Source.NOWHERE:
                 self._serve_saved()
-            serving = self._snapshot.source is not Source.NOWHERE
             if first:
-                log.warning("%s Serving %s.", error, self._snapshot.source if serving else "nothing yet")
-            if first and serving:
+                log.warning("%s Serving %s.", error, self._snapshot.source if self._serving else "nothing yet")
+            if first and self._serving:
                 self._tell(frozenset(), FeedEvent.STALE)
-        if serving or isinstance(error, ConfigError):
+        if self._serving or isinstance(error, ConfigError):
             self._settled.set()
 
     def _show(self) -> None:
         self._shown_at = time.monotonic()
-        view = self._view()
-        for receive in tuple(self._receivers):
-            try:
-                receive(view)
-            except Exception:  # one receiver must not keep a kill from the others
-                log.exception("A receiver of kills failed.")
+        self._audience.show(self._view())
 
     def _view(self) -> KillView:
         if self._contact is not None:
@@ -447,12 +407,7 @@ class StoreFeed:
         return KillView(self._snapshot.kills, self._snapshot.manifest, self._valid_until)
 
     def _tell(self, changed: frozenset[str], event: FeedEvent) -> None:
-        snapshot = self._snapshot
-        for listener in tuple(self._listeners):
-            try:
-                listener(snapshot, changed, event)
-            except Exception:  # as above
-                log.exception("A listener of the feed failed.")
+        self._audience.tell(self._snapshot, changed, event)
 
     def _report(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         for name, text in now.items():
@@ -461,7 +416,7 @@ class StoreFeed:
 
     def _alarm(self, name: str, text: str | None) -> None:
         """An alarm of the feed's own, raised or ended."""
-        with self._telling:
+        with self._audience.lock:
             if self._own_alarms.get(name) == text:
                 return
             if text is None:
@@ -486,9 +441,9 @@ class StoreFeed:
 
     def _serve_saved(self) -> bool:
         """Serve the last known good if there is nothing better; True if something is served."""
-        with self._telling:
+        with self._audience.lock:
             saved = self._saved
-            if self._snapshot.source is not Source.NOWHERE:
+            if self._serving:
                 return True
             if saved is None:
                 return False
@@ -514,37 +469,23 @@ class StoreFeed:
 
     def _known_kills(self) -> KillSnapshot:
         """The last good version of the standing kills: what is served, else what was saved."""
-        if self._snapshot.source is not Source.NOWHERE or self._saved is None:
+        if self._serving or self._saved is None:
             return self._snapshot.kills
         empty = KillSnapshot(self.environment, 0)
         return standing(self._saved.kills, environment=self.environment, epoch=self._saved.kill_epoch, known=empty)[0]
 
-    def _believed(self, kills: KillSnapshot) -> KillSnapshot:
-        """A store below the witnessed epoch has lost a kill or its lifting: nobody knows which, so all is killed."""
-        witness = self._witness
-        if (
-            witness is not None
-            and witness.identity
-            and self._identity is not None
-            and witness.identity != self._identity
-        ):
+    def _believed(self, read: KillSnapshot) -> KillSnapshot:
+        belief = believe(read, witness=self._witness, identity=self._identity, known=self._snapshot.kills)
+        if belief.another:
             log.warning("%s is another store than the one seen before; its kills count from now on.", self.url_shown)
-            witness = None
-        if witness is None or kills.epoch >= witness.kill_epoch:
-            self._witness = Witness(self._identity, kills.epoch)
-            self._closed = False
-            self._alarm("epoch", None)
-            return kills
-        self._closed = True
-        fact = (
-            f"{self.url_shown} reads kill epoch {kills.epoch}, but {witness.kill_epoch} was seen before: it lost kills."
-        )
-        path = self.last_known_good.witness_path
-        self._alarm("epoch", f"{fact} Everything counts as killed. Try: flagbrake kills, then remove {path}")
-        standing_ids = {kill.id for kill in kills.kills}
-        kept = tuple(k for k in self._snapshot.kills.kills if k.id not in standing_ids and k.epoch > kills.epoch)
-        lost = everything(self.environment, epoch=witness.kill_epoch, reason=fact)
-        return KillSnapshot(self.environment, witness.kill_epoch, (*kills.kills, *kept, lost))
+        self._witness, self._closed = belief.witness, bool(belief.wrong)
+        alarm = None
+        if belief.wrong:
+            path = self.last_known_good.witness_path
+            alarm = f"{self.url_shown}: {belief.wrong}. Everything counts as killed."
+            alarm += f" Try: flagbrake kills, kill again what must stand, then remove {path}"
+        self._alarm("epoch", alarm)
+        return belief.kills
 
     def _save(self) -> None:
         if self._closed:

@@ -25,6 +25,7 @@ from typing import Any, Final
 from flagbrake.errors import InvalidInput
 from flagbrake.store.forking import gate
 from flagbrake.store.snapshot import KillRow, Kind, Name, Row
+from flagbrake.store.witness import Witness
 
 try:
     import fcntl
@@ -38,14 +39,6 @@ _WITNESS: Final = "flagbrake-witness 1"
 #: Seconds a change waits for others before the file is written.
 DEBOUNCE: Final = 0.2
 _PATIENCE: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """The highest kill epoch this machine saw, and of which store (the first link of its audit chain)."""
-
-    identity: str | None
-    kill_epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from openfeature.flag_evaluation import FlagResolutionDetails
 from flagbrake.errors import FlagbrakeError
 from flagbrake.evaluate.ruleset import Ruleset
 from flagbrake.ports.provider import FlagProvider
-from flagbrake.store.feed import FeedEvent, StoreFeed
+from flagbrake.store.audience import FeedEvent
+from flagbrake.store.feed import StoreFeed
 from flagbrake.store.snapshot import Snapshot
 
 #: Seconds after a start with old data until STALE is emitted: the SDK emits READY as the start returns,
