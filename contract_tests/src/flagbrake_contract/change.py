@@ -1,0 +1,53 @@
+"""Changing flags through the control, and comparing what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from flagbrake.errors import (
+    FlagbrakeError,
+)
+from flagbrake.model.flag import Flag
+from flagbrake.model.state import (
+    Change,
+    Create,
+    FlagState,
+)
+from flagbrake_contract.harness import Harness, plain
+from flagbrake_contract.rules import Broken, Said, exactly, holds, same
+
+
+def create(h: Harness, value: Any = "x", **rest: Any) -> FlagState:
+    """A new flag, made through the control."""
+    return write(h, Create(plain(h.key("made"), value, **rest)))
+
+
+def write(h: Harness, change: Change, *, expected: str | None = None) -> FlagState:
+    """Apply a change as ann."""
+    return h.the_control.apply(change, expected=expected, by="ann", comment="contract")
+
+
+def raises(kind: type[FlagbrakeError], call: Callable[[], object], about: str = "") -> FlagbrakeError:
+    """The error of this class that a call must raise, with a fact in it."""
+    try:
+        came = call()
+    except kind as error:
+        holds(error.fact.strip(), expected="an error that says a fact", came=repr(error), about=about)
+        return error
+    except Exception as error:
+        raise Broken(Said(kind.__name__), error, about) from error
+    raise Broken(Said(kind.__name__), came if isinstance(came, str) else Said("no error"), about)
+
+
+def definition(flag: Flag) -> Flag:
+    """The flag without its version: what two equal definitions share."""
+    return replace(flag, version=0)
+
+
+def same_flag(came: Flag, expected: Flag, about: str = "") -> None:
+    """Two definitions are equal, values by type."""
+    same(definition(came), definition(expected), about)
+    for one, two in zip(came.variants, expected.variants, strict=True):
+        holds(exactly(one.value, two.value), expected=two.value, came=one.value, about=f"variant {one.name}")
