@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from flagbrake.rollout.judge import Sequential
 from tests.rollout.simulation import Look, first_certificate, first_rollback, quantile, steady
+
+from flagbrake.rollout.judge import Sequential
 
 STORED = Path(__file__).parents[2] / "docs" / "proofs" / "judge-tables.json"
 
@@ -122,11 +123,12 @@ def run(number: int, scale: float) -> dict:
     measure = first_certificate if scene.certify else first_rollback
     found = []
     for rollout in range(rollouts):
-        random = Random(f"{scene.name}/{rollout}")  # noqa: S311 - a simulation
+        random = Random(f"{scene.name}/{rollout}")
         units = measure(scene.judge, scene.look, looks=scene.looks, random=random)
         found.append(units)
     early = sum(units is not None and units <= scene.onset for units in found) if scene.onset else 0
-    counted = [None if units is None else units - scene.onset for units in found if units is None or units > scene.onset]
+    after = [units for units in found if units is None or units > scene.onset]
+    counted = [None if units is None else units - scene.onset for units in after]
     row = {
         "scene": scene.name,
         "rollouts": rollouts,

@@ -102,8 +102,9 @@ class Assessment:
 class Judge(Protocol):
     """A pure function over observations, with its memory as JSON data. Replay-safe by window id."""
 
-    #: True if it compares with a control, so that it has nothing to say at 100 %.
-    compares: bool
+    @property
+    def compares(self) -> bool:
+        """True if it compares with a control, so that it has nothing to say at 100 %."""
 
     def fresh(self) -> Mapping[str, Any]:
         """The memory before anything was seen."""
