@@ -9,7 +9,8 @@ from typing import Any
 from flagbrake.errors import (
     FlagbrakeError,
 )
-from flagbrake.model.flag import Flag
+from flagbrake.model.clause import Op
+from flagbrake.model.flag import Flag, Rule
 from flagbrake.model.state import (
     Change,
     Create,
@@ -17,6 +18,7 @@ from flagbrake.model.state import (
 )
 from flagbrake_contract.harness import Harness, plain
 from flagbrake_contract.rules import Broken, Said, exactly, holds, same
+from flagbrake_contract.targeting import when
 
 
 def create(h: Harness, value: Any = "x", **rest: Any) -> FlagState:
@@ -51,3 +53,8 @@ def same_flag(came: Flag, expected: Flag, about: str = "") -> None:
     same(definition(came), definition(expected), about)
     for one, two in zip(came.variants, expected.variants, strict=True):
         holds(exactly(one.value, two.value), expected=two.value, came=one.value, about=f"variant {one.name}")
+
+
+def ruled(flag: Flag) -> Flag:
+    """The flag with one rule, ``first``."""
+    return replace(flag, rules=(Rule("first", (when("plan", Op.IN, "pro"),), "other"),))

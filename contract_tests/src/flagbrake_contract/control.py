@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -13,8 +12,7 @@ from flagbrake.errors import (
     NotFound,
     Unsupported,
 )
-from flagbrake.model.clause import Op
-from flagbrake.model.flag import Flag, FlagRef, Prerequisite, Rule, Targets, ramp
+from flagbrake.model.flag import FlagRef, Prerequisite, Targets, ramp
 from flagbrake.model.state import (
     Archive,
     Capability,
@@ -27,11 +25,10 @@ from flagbrake.model.state import (
 from flagbrake.model.values import WHOLE
 from flagbrake_contract import refusals as _refusals
 from flagbrake_contract import writing as _writing
-from flagbrake_contract.change import create, raises, same_flag, write
+from flagbrake_contract.change import create, raises, ruled, same_flag, write
 from flagbrake_contract.contract import Contract
 from flagbrake_contract.harness import Harness, plain
 from flagbrake_contract.rules import add, area, holds, rule, same
-from flagbrake_contract.targeting import when
 
 Cap = Capability
 _MODULES = (_writing, _refusals)
@@ -75,10 +72,6 @@ def declared_resolution(h: Harness) -> None:
     holds(isinstance(step, int) and step > 0 and WHOLE % step == 0, expected="a divisor of 100,000", came=repr(step))
 
 
-def _ruled(flag: Flag) -> Flag:
-    return replace(flag, rules=(Rule("first", (when("plan", Op.IN, "pro"),), "other"),))
-
-
 ATTEMPTS: Final[Mapping[Capability, Callable[[Harness, str], object]]] = MappingProxyType(
     {
         Cap.READ: lambda h, key: h.the_control.read(key),
@@ -89,7 +82,7 @@ ATTEMPTS: Final[Mapping[Capability, Callable[[Harness, str], object]]] = Mapping
         Cap.SET_TARGETS: lambda h, key: write(h, SetTargets(key, (Targets("other", ("ann",)),))),
         Cap.REPLACE: lambda h, key: write(h, Replace(plain(key, "new"))),
         Cap.ARCHIVE: lambda h, key: write(h, Archive(key)),
-        Cap.RULES: lambda h, key: write(h, Replace(_ruled(plain(key, "x")))),
+        Cap.RULES: lambda h, key: write(h, Replace(ruled(plain(key, "x")))),
         Cap.SEGMENTS: lambda h, _: list(h.the_control.segments()),
         Cap.PREREQUISITES: lambda h, key: write(
             h, Replace(plain(key, "x", prerequisites=(Prerequisite(h.serving("x").key, ("served",)),)))

@@ -25,7 +25,7 @@ from flagbrake.model.state import (
 )
 from flagbrake.model.values import WHOLE
 from flagbrake_contract.ask import DEFAULTS, ask, succeeds, user
-from flagbrake_contract.change import create, raises, same_flag, write
+from flagbrake_contract.change import create, raises, ruled, same_flag, write
 from flagbrake_contract.harness import Harness, plain
 from flagbrake_contract.locks import ProcessLock
 from flagbrake_contract.rules import area, holds, rule, same
@@ -139,7 +139,7 @@ def writing_split_keeps(h: Harness) -> None:
 @rule(Cap.SET_DISTRIBUTION, Cap.RULES)
 def writing_split_in_rule(h: Harness) -> None:
     """A split may be written into one rule by its id; the default stays."""
-    flag = _ruled(plain(h.key("ruled"), "x"))
+    flag = ruled(plain(h.key("ruled"), "x"))
     h.put(flag)
     came = write(h, SetDistribution(flag.key, ramp("other", 10_000, "served"), rule="first")).flag
     same(_shares(came.rules[0].serve), {"other": 10_000, "served": 90_000})
