@@ -1,0 +1,5 @@
+"""``python -m flagbrake``."""
+
+from flagbrake.cli import main
+
+main()

@@ -1,0 +1,129 @@
+"""Every error a new user meets in the first hour: one line with the thing, the fact and the cure."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Said, Shell
+
+
+def complaint(said: Said, *words: str) -> None:
+    """One line on stderr that holds all words; no traceback; not success."""
+    assert said.code != 0, said.out
+    lines = [line for line in said.err.splitlines() if line]
+    assert len(lines) == 1, said.err
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert "Traceback" not in said.err + said.out
+
+
+@pytest.fixture
+def ready(shell: Shell) -> Shell:
+    """A folder after ``init``, with one flag."""
+    shell.ok("init")
+    shell.ok("flag", "create", "agents.refunds", "--variant", "v1", "--variant", "v2", "--safe", "v1")
+    return shell
+
+
+def test_no_store_yet(shell: Shell) -> None:
+    """Before init, a command says that there is no database and names init."""
+    complaint(shell("flag", "list"), "flagbrake.db", "flagbrake init")
+
+
+def test_no_such_configuration(shell: Shell) -> None:
+    """A configuration file that is named and not there is named back."""
+    complaint(shell("--config", "nope.toml", "flag", "list"), "nope.toml", "flagbrake init")
+
+
+def test_wrong_key(ready: Shell) -> None:
+    """A mistyped key in the file says which one was meant."""
+    (ready.folder / "flagbrake.toml").write_text('enviroment = "x"\n')
+    complaint(ready("flag", "list"), "'enviroment'", "flagbrake.toml", "environment")
+
+
+def test_unknown_provider(ready: Shell) -> None:
+    """A provider that is not installed is told, with the line that installs it."""
+    (ready.folder / "flagbrake.toml").write_text('use = "split"\n[store]\nurl = "sqlite:///flagbrake.db"\n')
+    complaint(ready("flag", "list"), "No provider 'split'", "sql", "pip install 'flagbrake[split]'")
+
+
+@pytest.mark.parametrize("percent", ["v2=150", "v2=-1", "v2=ten", "v2=0.0001"])
+def test_bad_percentage(ready: Shell, percent: str) -> None:
+    """A percentage that is none is refused with the number and the cure, and nothing changes."""
+    before = ready.ok("--json", "flag", "show", "agents.refunds").data["flag"]
+    complaint(ready("flag", "set", "agents.refunds", percent), percent.removeprefix("v2="), "Try:")
+    assert ready.ok("--json", "flag", "show", "agents.refunds").data["flag"] == before
+
+
+def test_unknown_flag(ready: Shell) -> None:
+    """An unknown flag names the nearest."""
+    for words in (("flag", "show", "agents.refund"), ("flag", "set", "agents.refund", "on")):
+        complaint(ready(*words), "agents.refund", "agents.refunds")
+
+
+def test_locked_database(ready: Shell) -> None:
+    """A database that somebody holds locked is told as such, after a bounded wait."""
+    holder = sqlite3.connect(ready.folder / "flagbrake.db", isolation_level=None)
+    holder.execute("begin exclusive")
+    try:
+        complaint(ready("flag", "set", "agents.refunds", "v2"), "flagbrake.db", "Try:")
+    finally:
+        holder.close()
+
+
+def test_bad_json(ready: Shell) -> None:
+    """A variant whose value is not JSON shows what was given and what is expected."""
+    complaint(ready("flag", "create", "x", "--variant", "a={broken"), "{broken", "JSON")
+
+
+def test_not_a_database(shell: Shell) -> None:
+    """A file that is not a database is named."""
+    (shell.folder / "flagbrake.db").write_text("hello " * 1000)
+    complaint(shell("init"), "flagbrake.db")
+
+
+def test_unknown_command_and_option(shell: Shell) -> None:
+    """A mistyped command or option is one line that says where help is."""
+    complaint(shell("flg", "list"), "flg", "--help")
+    complaint(shell("flag", "list", "--jsn"), "--jsn", "--help")
+
+
+def test_missing_extra(ready: Shell) -> None:
+    """PostgreSQL without its driver says which extra has it."""
+    blocked = Path(ready.folder / "blocked")
+    blocked.mkdir()
+    (blocked / "psycopg.py").write_text("raise ModuleNotFoundError(\"No module named 'psycopg'\", name='psycopg')\n")
+    said = ready(
+        "flag",
+        "list",
+        FLAGBRAKE_STORE_URL="postgresql://u:hush@127.0.0.1:1/none",
+        PYTHONPATH=str(blocked),
+    )
+    complaint(said, "psycopg", "pip install 'flagbrake[")
+    assert "hush" not in said.err
+
+
+def test_database_down(ready: Shell) -> None:
+    """A server that does not answer is named without its password."""
+    said = ready("flag", "list", FLAGBRAKE_STORE_URL="postgresql://u:hush@127.0.0.1:1/none")
+    complaint(said, "127.0.0.1", "Try:")
+    assert "hush" not in said.err
+
+
+def test_kill_of_a_typo(ready: Shell) -> None:
+    """A mistyped scope kills nothing, names the nearest, exits 3."""
+    said = ready("kill", "agents.refnds", "--reason", "x")
+    complaint(said, "agents.refnds", "agents.refunds")
+    assert said.code == 3
+    assert ready.ok("kills", "--json").data["kills"] == []
+
+
+def test_kill_that_nobody_hears(ready: Shell) -> None:
+    """A kill that is stored while no process listens is not a success: exit 3, and --arm is named."""
+    said = ready("kill", "agents.refunds", "--reason", "x")
+    complaint(said, "no live process", "--arm")
+    assert said.code == 3
+    assert [k["kill"]["scope"] for k in ready.ok("kills", "--json").data["kills"]] != []
