@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -105,6 +105,23 @@ class Ruleset:
         """One flag as it is evaluated, ``None`` where there is none or it is archived."""
         found = self._flags.get(key)
         return None if found is None or found.archived else found
+
+    def dependents(self, key: str) -> frozenset[str]:
+        """The flags whose answer may depend on this flag's, directly or through others."""
+        return self._asking([(FLAG_NODE, key)])
+
+    def users_of(self, segments: Iterable[str]) -> frozenset[str]:
+        """The flags whose answer may depend on these segments, directly or through others."""
+        return self._asking([(SEGMENT_NODE, key) for key in segments])
+
+    def _asking(self, asked: list[Node]) -> frozenset[str]:
+        found: set[Node] = set()
+        while asked:
+            node = asked.pop()
+            fresh = [n for n, needs in self._needs.items() if node in needs and n not in found]
+            found.update(fresh)
+            asked.extend(fresh)
+        return frozenset(key for kind, key in found if kind == FLAG_NODE)
 
     def __len__(self) -> int:
         return len(self._flags)
