@@ -511,9 +511,8 @@ def test_the_guard_is_cheap(board, lane):
 
     def cost(provider):
         ask = provider.resolve_string_details
-        return (
-            timeit.timeit(lambda: ask(flag_key="text", default_value="", evaluation_context=context), number=100) / 100
-        )
+        call = partial(ask, flag_key="text", default_value="", evaluation_context=context)
+        return timeit.timeit(call, number=100) / 100
 
     def compare():
         costs = [(cost(inner), cost(guard)) for _ in range(300)]
