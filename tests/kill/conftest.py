@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.kill.support import ENVIRONMENT, LaneInHand
 
 from flagbrake.kill import runtime
 from flagbrake.kill.board import Board
 from flagbrake.kill.runtime import Runtime
+from tests.kill.support import ENVIRONMENT, LaneInHand
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import time
 import timeit
 
 import pytest
-from tests.kill.support import ENVIRONMENT, LaneInHand, declared, kill, view
-from tests.support.waiting import wait_until
 
 from flagbrake.kill.board import Board, Life
 from flagbrake.model.kill import KillMode, Liveness, Scope, UnknownPolicy
 from flagbrake.model.manifest import Declaration
+from tests.kill.support import ENVIRONMENT, LaneInHand, declared, kill, view
+from tests.support.waiting import wait_until
 
 
 class Hand:

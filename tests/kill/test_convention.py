@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openfeature.evaluation_context import EvaluationContext
-from tests.kill.support import AT, ENVIRONMENT, kill
 
 from flagbrake.kill.convention import (
     DENIES_TOOL,
@@ -32,6 +31,7 @@ from flagbrake.kill.convention import (
 from flagbrake.model.clause import Attribute
 from flagbrake.model.kill import EVERYTHING, Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration, ScopeAttribute
+from tests.kill.support import AT, ENVIRONMENT, kill
 
 parts = st.sampled_from(["a", "b", "ab", "a-b", "1"])
 kinds = st.sampled_from([k for k in ScopeKind if k is not ScopeKind.EVERYTHING])

@@ -18,8 +18,6 @@ from openfeature.hook import Hook
 from openfeature.provider import AbstractProvider, Metadata, ProviderStatus
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 from openfeature.track import TrackingEventDetails
-from tests.kill.support import ENVIRONMENT, LaneInHand, declared, view
-from tests.support.waiting import wait_until
 
 from flagbrake.kill.board import Board
 from flagbrake.kill.guard import Guard
@@ -28,6 +26,8 @@ from flagbrake.model.kill import KillMode, Scope, ScopeKind, UnknownPolicy
 from flagbrake.model.manifest import Declaration, ScopeAttribute
 from flagbrake.model.values import MISMATCH, USE_DEFAULT
 from flagbrake.ports.provider import FlagProvider
+from tests.kill.support import ENVIRONMENT, LaneInHand, declared, view
+from tests.support.waiting import wait_until
 
 VALUES = {"text": "new", "switch": True, "count": 7, "ratio": 0.5, "settings": {"model": ["big"]}}
 SAFE = {"text": "old", "switch": False, "count": 1, "ratio": 1, "settings": {"model": ["small"]}}

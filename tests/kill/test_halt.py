@@ -9,13 +9,13 @@ import threading
 import time
 
 import pytest
-from tests.kill.support import ENVIRONMENT, LaneInHand
-from tests.support.waiting import wait_until
 
 from flagbrake.errors import ConfigError, Halted, InvalidInput, ToolDenied
 from flagbrake.kill import halt, runtime
 from flagbrake.kill.board import Board
 from flagbrake.model.kill import KillMode, Scope, UnknownPolicy
+from tests.kill.support import ENVIRONMENT, LaneInHand
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("installed")
 

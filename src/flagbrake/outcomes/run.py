@@ -42,7 +42,7 @@ def run(
     scopes: Iterable[str | Scope] = (),
     default: Any = None,
 ) -> Run:
-    """Begin a run whose version a flag decides: ``with run("agents.refunds", context) as r:``, or ``async with``.
+    """Begin a run whose version a flag decides, for ``with`` and ``async with``.
 
     At the start the flag is evaluated once, whatever its type, and the run keeps that variant to its end,
     whatever happens to the flag meanwhile. The body is timed; leaving it normally records SUCCESS, with an
