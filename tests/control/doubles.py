@@ -11,10 +11,13 @@ from flagbrake.control import changes
 from flagbrake.errors import Conflict, LockBusy, NotFound
 from flagbrake.model.codec import flag_from_data, flag_to_data
 from flagbrake.model.flag import Distribution, Flag, Variant, Weight
+from flagbrake.model.kill import Kill, KillSnapshot
 from flagbrake.model.state import Archive, Capability, Change, FlagState, Replace, Support
 from flagbrake.model.values import FlagKind
 from flagbrake.ports.control import FlagControl
+from flagbrake.ports.kills import KillLane
 from flagbrake.ports.lock import Lease, Lock
+from flagbrake.ports.notify import Notice, Notifier
 
 Reaction = Callable[[Change], None]
 
@@ -151,3 +154,62 @@ class HandClock:
 
     def monotonic(self) -> float:
         return 1000.0 + self.seconds
+
+
+class MemoryLane(KillLane):
+    """A lane of one process. ``before`` and ``after`` are called around a deed and may raise or hang."""
+
+    name = "memory"
+    durable = True
+
+    def __init__(self, name: str, *, durable: bool = True) -> None:
+        self.name = name  # type: ignore[misc]
+        self.durable = durable  # type: ignore[misc]
+        self.kills: dict[str, Kill] = {}
+        self.epoch = 0
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], None] = lambda: None
+
+    def kill(self, kill: Kill, *, deadline: float) -> Kill:
+        self.before()
+        self.epoch += 1
+        self.kills[kill.id] = replace(kill, epoch=self.epoch, lane=self.name)
+        self.after()
+        return self.kills[kill.id]
+
+    def lift(self, kill: Kill, *, by: str, reason: str, deadline: float) -> int:
+        self.before()
+        if self.kills.pop(kill.id, None) is None:
+            raise NotFound(f"No kill {kill.id}.")
+        self.epoch += 1
+        self.after()
+        return self.epoch
+
+    def read(self) -> KillSnapshot:
+        self.on_read()
+        return KillSnapshot("test", self.epoch, tuple(self.kills.values()))
+
+
+class Ear(Notifier):
+    """A notifier that keeps what it hears."""
+
+    name = "ear"
+
+    def __init__(self) -> None:
+        self.heard: list[Notice] = []
+
+    def notify(self, notice: Notice) -> None:
+        self.heard.append(notice)
+
+    def events(self) -> list[str]:
+        return [notice.event for notice in self.heard]
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """Something that always fails."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail

@@ -260,7 +260,7 @@ def test_intent_and_result_are_audited():
     assert (result.by, result.reason, result.subject, result.lane) == (
         "ann",
         "v2 is broken",
-        f"flag:{KEY}",
+        KEY,
         "table",
     )
     assert (result.before["on"], result.after["on"]) == (True, False)

@@ -67,14 +67,6 @@ def _prior(entry: Mapping[str, Any]) -> Prior:
     )
 
 
-def of_document(native: Any) -> Flag | None:
-    """The flag of a document in our own form, as the store keeps it; ``None`` for a vendor's."""
-    try:
-        return flag_from_data(native) if native is not None else None
-    except InvalidInput:
-        return None
-
-
 def difference(prior: Prior, now: FlagState | None) -> str:
     """A unified diff from before the kill to now, in lines; says so when there is no document to compare."""
     before_name, now_name = f"{prior.key} before the kill", f"{prior.key} now"

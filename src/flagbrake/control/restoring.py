@@ -71,7 +71,7 @@ def restore(plane: Plane, wish: Wish) -> RestoreReceipt:
         still_killed=_still(plane, kills),
     )
     receipt = _recorded(plane, receipt, wish)
-    error = _error(receipt, pending)
+    error = _error(receipt, standing, pending)
     receipt = _told(plane, receipt, wish, error)
     if error is not None:
         error.receipt = receipt
@@ -141,6 +141,8 @@ def _compare(plane: Plane, kills: Sequence[Kill]) -> _Edited:
 
 
 def _before(plane: Plane, kill: Kill) -> Sequence[Prior]:
+    if kill.scope.kind is ScopeKind.EVERYTHING:
+        return ()  # nobody asks whether any flag at all was edited
     known = plane.before(kill)
     if known is not None:
         return known
@@ -156,8 +158,6 @@ def _before(plane: Plane, kill: Kill) -> Sequence[Prior]:
 def _covers_flags(plane: Plane, kill: Kill) -> bool:
     if kill.scope.kind is ScopeKind.FLAG:
         return True
-    if kill.scope.kind is ScopeKind.EVERYTHING:
-        return False
     return any(not flag.conditional for flag in covered(kill.scope, Catalogue(plane.environment, plane.manifest())))
 
 
@@ -234,12 +234,16 @@ def _recorded(plane: Plane, receipt: RestoreReceipt, wish: Wish) -> RestoreRecei
     return receipt
 
 
-def _error(receipt: RestoreReceipt, pending: Sequence[LaneResult]) -> RestoreIncomplete | KillUnheard | None:
+def _error(
+    receipt: RestoreReceipt, standing: Standing, pending: Sequence[LaneResult]
+) -> RestoreIncomplete | KillUnheard | None:
     scope, hearing = receipt.kills[0].scope, receipt.hearing
     where = f"{receipt.environment} ({receipt.store})"
     if pending:
         said = "; ".join(f"{r.lane} is {r.took.value}: {r.detail}" for r in pending)
-        return RestoreIncomplete(f"The kill of {scope} still stands in {where}: {said}.", cure="repeat the restore")
+        unread = {lane for lane, _ in standing.unread}
+        stands = "may still stand" if all(r.lane in unread for r in pending) else "still stands"
+        return RestoreIncomplete(f"The kill of {scope} {stands} in {where}: {said}.", cure="repeat the restore")
     if not hearing.known:
         return KillUnheard(f"The kill of {scope} is lifted in {where}, but {hearing}.", cure="look at the processes")
     if hearing.missing:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from flagbrake.control import killing, leftovers, restoring
+from flagbrake.control import killing, leftovers, prior, restoring
 from flagbrake.control.aim import look_around, take_aim
 from flagbrake.control.coverage import covered, dependents
 from flagbrake.control.deadlines import Overdue, call
 from flagbrake.control.hearing import look, name_of
 from flagbrake.control.plane import Deadlines, Plane, Survey, reason_of
-from flagbrake.control.prior import Prior, of_document
+from flagbrake.control.prior import Prior
 from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import FlagbrakeError, NotFound
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope
@@ -49,6 +49,11 @@ class KillSwitch:
         deadlines: Deadlines | None = None,
     ) -> KillSwitch:
         """The switch of a store's environment; ``lanes`` are those besides the store's own."""
+
+        def kept(kill_id: str) -> Sequence[Prior] | None:
+            # The store keeps its own flags with a kill; those of a vendor are another matter.
+            return _kept_by(store, kill_id) if writer.control.audits_itself else None
+
         return cls(
             Plane(
                 environment=store.environment,
@@ -60,7 +65,7 @@ class KillSwitch:
                 control=writer.control,
                 writer=writer,
                 notifiers=notifiers,
-                kept=lambda kill_id: _kept_by(store, kill_id),
+                kept=kept,
                 clock=clock or store.clock,
                 deadlines=deadlines or Deadlines(),
             )
@@ -181,9 +186,6 @@ class KillSwitch:
 
 def _kept_by(store: Store, kill_id: str) -> Sequence[Prior] | None:
     try:
-        found = store.kills.prior(kill_id)
+        return prior.kept(store.kills.prior(kill_id))
     except NotFound:
         return None
-    if found is None:
-        return None
-    return [Prior(p.flag, p.version, p.checksum, p.native, of_document(p.native)) for p in found]

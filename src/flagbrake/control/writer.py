@@ -10,7 +10,7 @@ from flagbrake.control import changes
 from flagbrake.control.deadlines import Overdue, call
 from flagbrake.control.held import Held
 from flagbrake.control.journal import Journal, Recorded
-from flagbrake.errors import Conflict, FlagbrakeError, LockBusy, NotFound, RetryLater, Unavailable
+from flagbrake.errors import Conflict, FlagbrakeError, InvalidInput, LockBusy, NotFound, RetryLater, Unavailable
 from flagbrake.model.codec import checksum, dumps, flag_to_data
 from flagbrake.model.flag import Flag
 from flagbrake.model.state import Archive, Change, Create, FlagState, Replace, Support
@@ -143,6 +143,11 @@ class FlagWriter:
             if isinstance(change, Create | Replace):
                 return None
             raise
+        except InvalidInput:
+            # What is stored cannot be read any more: a whole definition may take its place.
+            if isinstance(change, Replace):
+                return None
+            raise
 
     def _send(
         self, held: Held, change: Change, *, by: str, reason: str, before: FlagState | None, meant: Flag
@@ -237,7 +242,7 @@ class FlagWriter:
 
     def _entries(self, key: str) -> tuple[Recorded, ...]:
         try:
-            return tuple(self._audit.entries(f"flag:{key}", limit=20)) if self._audit else ()
+            return tuple(self._audit.entries(key, 20)) if self._audit else ()
         except FlagbrakeError:
             return ()  # only a better message is lost
 
@@ -251,7 +256,7 @@ class FlagWriter:
             at=self._clock.now(),
             by=by,
             action=action,
-            subject=f"flag:{change.key}",
+            subject=change.key,
             reason=reason,
             before=_for_audit(before),
             after=_for_audit(meant),
