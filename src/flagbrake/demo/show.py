@@ -1,0 +1,164 @@
+"""What the audience sees: a live table on a terminal, plain lines elsewhere, and a tape for the picture."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from flagbrake.demo.crew import Count
+
+_TAPE_WIDTH = 104
+_PLAIN_LINE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version at a glance; ``share`` is the percentage it is given now, as text."""
+
+    version: str
+    share: str
+    count: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A rollout at one moment. ``evidence`` and ``limit`` are ``None`` before the judge has seen anything."""
+
+    title: str
+    phase: str
+    words: str
+    rows: Sequence[Row]
+    evidence: float | None = None
+    limit: float | None = None
+    ended: bool = False
+
+
+class Update(Protocol):
+    """Shows a scene."""
+
+    def __call__(self, scene: Scene) -> None:
+        """Show it in place of the last one."""
+
+
+class Show:
+    """Prints to the terminal and, when asked to, onto a tape that becomes an SVG."""
+
+    def __init__(self, *, capture: Path | None = None, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.capture = capture
+        self._tape = Console(
+            record=True, file=io.StringIO(), width=_TAPE_WIDTH, force_terminal=True, highlight=False,
+            color_system="truecolor",
+        )  # fmt: skip
+
+    def print(self, what: RenderableType = "") -> None:
+        """One line or table, everywhere."""
+        self.console.print(what)
+        self._tape.print(what)
+
+    def act(self, title: str) -> None:
+        """A new part of the story."""
+        self.print()
+        self.print(Text(title, style="bold"))
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line of the story."""
+        self.print(Text(f"  {text}", style=style))
+
+    def promise(self, text: str, *, held: bool) -> None:
+        """A promise and whether it held."""
+        mark = Text("  held    ", style="green") if held else Text("  BROKEN  ", style="bold red")
+        self.print(mark + Text(text, style=""))
+
+    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
+        """Names and figures, aligned."""
+        table = Table.grid(padding=(0, 2))
+        for name, figure in facts:
+            table.add_row(Text(f"  {name}", style="dim"), Text(figure))
+        self.print(table)
+
+    @contextmanager
+    def live(self) -> Iterator[Update]:
+        """Show scenes in one place; the last one stays."""
+        last: list[Scene] = []
+        if self.console.is_terminal:
+            with Live(console=self.console, auto_refresh=False, transient=True) as live:
+
+                def update(scene: Scene) -> None:
+                    last[:] = [scene]
+                    live.update(picture(scene), refresh=True)
+
+                yield update
+        else:
+            lines = _PlainLines(self.console)
+
+            def update(scene: Scene) -> None:
+                last[:] = [scene]
+                lines.show(scene)
+
+            yield update
+        for scene in last:
+            self.print(picture(scene))
+
+    def close(self) -> None:
+        """Write the tape."""
+        if self.capture:
+            self.capture.parent.mkdir(parents=True, exist_ok=True)
+            self._tape.save_svg(str(self.capture), title="flagbrake demo")
+
+
+class _PlainLines:
+    """A line whenever the step or the phase changes, and every two seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.shown = ""
+        self.next = 0.0
+
+    def show(self, scene: Scene) -> None:
+        now = time.monotonic()
+        if scene.phase == self.shown and now < self.next:
+            return
+        self.shown, self.next = scene.phase, now + _PLAIN_LINE_SECONDS
+        rows = "; ".join(
+            f"{row.version} {row.share}: {row.count.failures} of {row.count.runs} failed" for row in scene.rows
+        )
+        self.console.print(Text(f"  {scene.phase} | {rows} | {scene.words}"), soft_wrap=True)
+
+
+def picture(scene: Scene) -> RenderableType:
+    """The table of a scene."""
+    table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
+    table.add_column("  version")
+    for heading in ("share", "runs", "failures", "failed"):
+        table.add_column(heading, justify="right")
+    for row in scene.rows:
+        share = row.count.share
+        failed = "-" if share is None else f"{share * 100:.1f} %"
+        table.add_row(f"  {row.version}", row.share, f"{row.count.runs}", f"{row.count.failures}", failed)
+    judge = scene.words
+    if scene.evidence is not None and scene.limit is not None:
+        judge += f"   evidence {_short(scene.evidence)} of {_short(scene.limit)} {_bar(scene.evidence, scene.limit)}"
+    return Group(Text(f"  {scene.title}: {scene.phase}", style="cyan"), table, Text(f"  {judge}", style="dim"))
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
+
+
+def _bar(evidence: float, limit: float) -> str:
+    """How near the judge is to a rollback; logarithmic, as evidence multiplies."""
+    import math
+
+    filled = 0 if evidence <= 1 else min(10, round(10 * math.log(evidence) / math.log(limit)))
+    return "[" + "#" * filled + "." * (10 - filled) + "]"
