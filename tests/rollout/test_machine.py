@@ -9,13 +9,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.rollout.world import Crashed, World, plan_of
 
 from flagbrake.model.flag import ramp
 from flagbrake.model.values import WHOLE
 from flagbrake.rollout.split import shape
 from flagbrake.rollout.state import Command, IntentKind, Phase, Reason, Stage, State, Verb
 from flagbrake.rollout.verdict import Verdict
+from tests.rollout.world import Crashed, World, plan_of
 
 
 def baked(world: World) -> World:

@@ -103,6 +103,8 @@ class _Tick:
         self.seen = seen
         self.now = now
         self.events: list[Event] = []
+        #: True once the verdicts seen are those of another step.
+        self.outdated = False
 
     def run(self) -> Decision:
         self._confirm()
@@ -154,6 +156,7 @@ class _Tick:
     def _step_confirmed(self, intent: Intent, live: Live) -> None:
         plan, share = self.plan, self.plan.share(intent.step)
         first = self.state.step < 0
+        self.outdated = True
         self._set(step=intent.step, adopted=None, step_at=self.now, data_at=None, stage=Stage.BAKING)
         delay = {"delay": plan.initial_delay} if first else {}
         self._set(windows=self.state.windows.begin(self.now, step=intent.step, revision=live.revision, **delay))
@@ -345,7 +348,7 @@ class _Tick:
             self._complete(by=state.by)
             return False
         if state.step >= 0:
-            if not bake_over(state, plan, self.now):
+            if self.outdated or not bake_over(state, plan, self.now):
                 self._stage(Stage.BAKING if self.now < (bake_ends(state, plan) or self.now) else Stage.JUDGING)
                 return False
             if not all(self._passes(index) for index in range(len(plan.checks))):
