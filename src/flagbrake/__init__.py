@@ -13,6 +13,7 @@ Public names load on first use, so ``import flagbrake`` costs an agent next to n
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from flagbrake._version import __version__
@@ -32,6 +33,9 @@ _HOMES = {
     "report": "flagbrake.outcomes.run",
     "run": "flagbrake.outcomes.run",
 }
+
+# A library is silent until its user says where its log goes.
+logging.getLogger("flagbrake").addHandler(logging.NullHandler())
 
 __all__ = [
     "FlagbrakeError",

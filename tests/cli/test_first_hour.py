@@ -95,7 +95,7 @@ def test_missing_extra(ready: Shell) -> None:
     """PostgreSQL without its driver says which extra has it."""
     blocked = Path(ready.folder / "blocked")
     blocked.mkdir()
-    (blocked / "psycopg.py").write_text("raise ModuleNotFoundError(\"No module named 'psycopg'\", name='psycopg')\n")
+    (blocked / "sitecustomize.py").write_text("import sys; sys.modules['psycopg'] = None\n")
     said = ready(
         "flag",
         "list",

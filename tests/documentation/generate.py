@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ def cli() -> str:
 
     parts = ["# Command line\n", _NOTE, f"{EVERYWHERE} These may stand anywhere on the line.\n"]
     for path, command in _commands(typer.main.get_command(app), ("flagbrake",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        context = command.context_class(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
         parts.append(f"## `{' '.join(path)}`\n\n```text\n{command.get_help(context).strip()}\n```\n")
     parts.append("## Exit codes\n\n| code | meaning |\n| --- | --- |\n| 0 | done |")
     parts.extend(f"| {code} | {meaning} |" for code, meaning in _exit_codes())
@@ -30,11 +30,10 @@ def _join(parts: list[str]) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield path, command
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            yield from _commands(child, (*path, name))
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _commands(child, (*path, name))
 
 
 def _exit_codes() -> list[tuple[int, str]]:

@@ -18,6 +18,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(f"flagbrake: {error}\n")
         code = error.exit_code
+    except Exception as error:
+        if os.environ.get("FLAGBRAKE_DEBUG"):
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.stderr.write(f"flagbrake: this is a bug: {told}. Try: FLAGBRAKE_DEBUG=1, and report what it prints\n")
+        code = 70
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import typer
 
 from flagbrake.cli import flags, kills, rollouts, system
 from flagbrake.cli.session import Session, hoist
 from flagbrake.errors import InvalidInput
+
+# typer carries its own copy of click; its public BadParameter leads to the base of all usage errors.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 EVERYWHERE = "Everywhere: --config FILE, -e/--environment NAME, --by PERSON, --json, -y/--yes."
 
@@ -44,14 +46,15 @@ def run(argv: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         result: Any = command.main(rest, prog_name="flagbrake", standalone_mode=False, obj=session)
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.ctx.get_help() if error.ctx else EVERYWHERE)
-        return 0
-    except click.UsageError as error:
-        raise InvalidInput(_sentence(error.format_message()), cure=_help_of(error)) from None
-    except click.exceptions.Exit as leave:
+    except _UsageError as error:
+        text = str(getattr(error, "format_message", error.__str__)())
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(text)
+            return 0
+        raise InvalidInput(_sentence(text), cure=_help_of(error)) from None
+    except typer.Exit as leave:
         return leave.exit_code
-    except click.Abort:
+    except typer.Abort:
         return 130
     finally:
         session.close()
@@ -66,5 +69,6 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _help_of(error: click.UsageError) -> str:
-    return f"{error.ctx.command_path} --help" if error.ctx else "flagbrake --help"
+def _help_of(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context else "flagbrake --help"

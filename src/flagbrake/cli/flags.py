@@ -9,6 +9,7 @@ import typer
 
 from flagbrake.cli.parsing import context_of, serve_of, variants_of
 from flagbrake.errors import InvalidInput
+from flagbrake.kill.convention import flag_scopes
 from flagbrake.model.clause import Attribute
 from flagbrake.model.codec import flag_to_data
 from flagbrake.model.flag import Distribution, Flag, Serve, Targets
@@ -236,11 +237,13 @@ def explain(
     session.say_where()
     session.plane.control.read(key)
     explanation = session.plane.ruleset().explain(key, context_of(user, attribute or ()))
-    for line in explanation.render():
-        session.out.line(line)
-    for kill in session.plane.switch.standing():
-        session.out.line(f"  a kill stands: {kill.scope} ({kill.reason}); see flagbrake kills", style="bold red")
-    session.out.data(explanation=explanation.to_data())
+    session.out.line(explanation.render().rstrip())
+    scopes = flag_scopes(key, session.plane.manifest().get(key))
+    standing = [entry.kill for entry in session.plane.switch.standing().kills]
+    killed = [kill for kill in standing if any(kill.scope.covers(scope) for scope in scopes)]
+    for kill in killed:
+        session.out.line(f"  but {kill.scope} is killed: {kill.reason}; the safe variant serves", style="bold red")
+    session.out.data(explanation=explanation.to_data(), killed=[str(kill.scope) for kill in killed])
 
 
 def serve_text(serve: Serve) -> str:

@@ -143,6 +143,6 @@ def grants(
     session: Session = context.obj
     from flagbrake.store.grants import grants as grants_of
 
-    text = grants_of(session.plane.store.db.dialect, role)
+    text = grants_of("sqlite" if session.plane.store.db.is_sqlite else "postgresql", role)
     session.out.line(text)
     session.out.data(role=role, sql=text)

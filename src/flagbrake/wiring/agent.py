@@ -18,7 +18,7 @@ from flagbrake.kill.board import Board
 from flagbrake.kill.guard import Guard
 from flagbrake.kill.runtime import Runtime
 from flagbrake.outcomes.queue import OutcomeQueue
-from flagbrake.outcomes.tracking import tracker
+from flagbrake.outcomes.tracking import Tracker
 from flagbrake.ports.adapter import StoreAccess
 from flagbrake.wiring.settings import adapter_of, adapter_settings, configuration, declared
 from flagbrake.wiring.swap import EvaluatedFlags
@@ -101,14 +101,21 @@ def _store_of(settings: Config, url: str, *, flags: bool) -> tuple[Store, StoreF
     from flagbrake.store.feed import StoreFeed
     from flagbrake.store.store import Store
 
-    home = {"project": settings.project, "environment": settings.environment}
+    project, environment = settings.project, settings.environment
     if settings.path is None and url.startswith("sqlite:"):
         # Nothing is configured: a fresh local file is what was asked for.
-        store = open_store(url, create=True, **home)
+        store = open_store(url, create=True, project=project, environment=environment)
     else:
         # Not checked here: the process must start while the database is down; the feed tells what is wrong.
-        store = Store(Database(url, **home))
-    feed = StoreFeed(url, state_dir=settings.state_dir, flags=flags, trust=settings.kill_trust, **home)
+        store = Store(Database(url, project=project, environment=environment))
+    feed = StoreFeed(
+        url,
+        project=project,
+        environment=environment,
+        state_dir=settings.state_dir,
+        flags=flags,
+        trust=settings.kill_trust,
+    )
     return store, feed
 
 
@@ -143,7 +150,7 @@ class WiredGuard(Guard):
             inner,
             board,
             seen=_Seen((), evaluated.saw),
-            tracker=tracker(queue, environment=settings.environment) if queue is not None else None,
+            tracker=Tracker(queue, settings.environment) if queue is not None else None,
         )
         self.settings = settings
         self._evaluated = evaluated

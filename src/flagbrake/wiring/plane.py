@@ -27,6 +27,7 @@ from flagbrake.wiring.settings import adapter_of, adapter_settings, configuratio
 if TYPE_CHECKING:
     from flagbrake.rollout.engine import Engine
     from flagbrake.rollout.service import RolloutService
+    from flagbrake.rollout.watchdog import Watchdog
     from flagbrake.store.audit import AuditEntry
 
 _log = logging.getLogger("flagbrake.wiring")
@@ -115,13 +116,31 @@ class ControlPlane:
         )
 
     @cached_property
-    def rollouts(self) -> RolloutService:
-        """Rollouts."""
-        raise NotImplementedError
-
     def engine(self) -> Engine:
-        """A new engine: the loop that drives rollouts."""
-        raise NotImplementedError
+        """The loop that drives rollouts; any number of processes may run one."""
+        from flagbrake.metrics.outcomes import OutcomesSource
+        from flagbrake.rollout.engine import Engine
+
+        return Engine(
+            self.store,
+            self.writer,
+            sources={"outcomes": OutcomesSource(self.store.outcomes)},
+            notifiers=self.notifiers,
+            manifest=self.manifest,
+        )
+
+    @cached_property
+    def rollouts(self) -> RolloutService:
+        """Start, look at and steer rollouts."""
+        from flagbrake.rollout.service import RolloutService
+
+        return RolloutService(self.engine, silent_after=self.config.engine_silent_after)
+
+    def watchdog(self) -> Watchdog:
+        """Alarms when a rollout is active and no engine ticks."""
+        from flagbrake.rollout.watchdog import Watchdog
+
+        return Watchdog(self.store, notifiers=self.notifiers, silent_after=self.config.engine_silent_after)
 
     def manifest(self) -> Manifest:
         """All declarations: the store's, and over them those of the configuration file."""
