@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flagbrake.control.plane import Deadlines
 from flagbrake.errors import (
     InvalidInput,
     KillFailed,
@@ -23,7 +23,9 @@ from flagbrake.model.flag import Prerequisite
 from flagbrake.model.kill import EVERYTHING, KillMode, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration, ScopeAttribute
 from flagbrake.model.receipt import Took
+from tests.control.conftest import Bench
 from tests.control.doubles import Ear, MemoryLane, TableControl, agent_flag, raising
+from tests.support.waiting import wait_until
 
 KEY = "agents.refunds"
 FLAG = Scope(ScopeKind.FLAG, KEY)
@@ -86,8 +88,6 @@ def test_a_process_that_ends_is_not_waited_for(bench):
 def test_the_wrong_environment_is_no_success(opened, bench):
     """Listeners of another environment do not count, and the error names the environment."""
     bench.listen("one")
-    from tests.control.conftest import Bench
-
     staging = Bench(opened("flags", "staging"))
     staging.seed(agent_flag())
     with pytest.raises(KillUnheard, match="staging"):
@@ -98,16 +98,27 @@ def test_the_wrong_environment_is_no_success(opened, bench):
 # --- lanes -------------------------------------------------------------------------------------------
 
 
+def everybody_applied(bench):
+    """Hang until every listener has applied the kill."""
+    wait_until(lambda: all(p.epoch > 0 for p in bench.store.processes.live()), why="acknowledged meanwhile")
+
+
 def test_a_hung_lane_delays_no_other(bench):
-    """The store's lane is applied and acknowledged while another hangs; that one is PENDING and told."""
+    """A lane that hangs until everybody has applied the kill finds that everybody has."""
+    bench.listen("one")
+    lane = MemoryLane("vendor-off")
+    lane.before = lambda: everybody_applied(bench)
+    receipt = bench.switch(lane, deadlines=Deadlines()).kill(KEY, by="ann", reason="x")
+    assert [r.took for r in receipt.lanes] == [Took.TOOK, Took.TOOK]
+
+
+def test_a_lane_that_stays_hung_is_pending(bench):
+    """Shown, told, and no failure of the kill."""
     bench.listen("one")
     release, lane = threading.Event(), MemoryLane("vendor-off")
     lane.before = lambda: release.wait(10)
     try:
-        begun = time.monotonic()
         receipt = bench.switch(lane).kill(KEY, by="ann", reason="x")
-        assert time.monotonic() - begun < 5
-        assert receipt.hearing.last_ms < 900, "it was acknowledged before the hung lane's deadline"
         assert {r.lane: r.took for r in receipt.lanes} == {"store": Took.TOOK, "vendor-off": Took.PENDING}
         assert bench.ear.events() == ["kill", "pending-lane"]
         assert any("vendor-off is pending" in warning for warning in receipt.warnings)
@@ -158,14 +169,30 @@ def test_another_durable_lane_saves_it_but_nobody_knows_who_heard(bench):
 
 
 def test_a_hung_control_does_not_delay_a_declared_scope(bench):
-    """What the manifest knows is killed without asking the vendor."""
+    """What the manifest knows is killed without waiting for the vendor."""
+    bench.listen("one")
+    bench.declare(Declaration(KEY, safe_variant="v1", scopes=(AGENT,)))
+    control, seen = TableControl(agent_flag()), []
+
+    def hang(key):
+        everybody_applied(bench)
+        seen.append(key)
+
+    control.on_read = hang
+    receipt = bench.switch(control=control, deadlines=Deadlines()).kill("agent:refunds", by="ann", reason="x")
+    assert receipt.hearing.complete
+    assert seen
+
+
+def test_a_control_that_stays_hung_shortens_the_list_only(bench):
+    """The kill is a success; the receipt says that the list of flags may be short."""
     bench.listen("one")
     bench.declare(Declaration(KEY, safe_variant="v1", scopes=(AGENT,)))
     release, control = threading.Event(), TableControl(agent_flag())
     control.on_read = lambda key: release.wait(10)
     try:
         receipt = bench.switch(control=control).kill("agent:refunds", by="ann", reason="x")
-        assert receipt.hearing.last_ms < 500
+        assert [c.flag for c in receipt.covered] == [KEY]
         assert any("could not all be read" in warning for warning in receipt.warnings)
     finally:
         release.set()
