@@ -109,7 +109,7 @@ def test_changed_keys_name_the_dependents_too(store: Store, feed: StoreFeed) -> 
     )
     heard = Heard(feed)
     at(feed, put(store, Segment("beta", included=(KeySet(("u1",)),))))
-    wait_until(lambda: heard.changes(), why="the change")
+    wait_until(heard.changes, why="the change")
     assert heard.changes() == [frozenset({"base", "middle", "top"})]
     assert serves(feed, "top") == "on"
 

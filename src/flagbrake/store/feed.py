@@ -296,7 +296,10 @@ class StoreFeed:
         generation = watch.generation
         with watch.reading() as select:
             revision, epoch = rows.counters_within(select, self._home)
-            kill_rows = rows.kills(select, self._home) if whole or epoch != self._epoch else None
+            if whole or epoch != self._epoch:
+                # Kills are handed on before anything else is read.
+                self._kill_rows = tuple(rows.kills(select, self._home))
+                self._put_kills(*self._standing(self._kill_rows, epoch))
             changed = (
                 rows.differing(select, self._home, self._kinds, self._rows)
                 if whole
@@ -305,16 +308,13 @@ class StoreFeed:
         with self._audience.lock:
             if self._snapshot.source is not before.source:
                 return self._sync(watch, whole=True)  # last known good came in between
-        self._generation = generation
-        if kill_rows is not None:
-            self._kill_rows = tuple(kill_rows)
-            kills, alarms = standing(kill_rows, environment=self.environment, epoch=epoch, known=self._known_kills())
-            self._contact = time.monotonic()
-            self._put_kills(kills, alarms)
-        self._epoch = epoch
-        self._put_documents(changed, revision)
-        self._touched()
-        return None
+            self._epoch, self._generation = epoch, generation
+            self._put_documents(changed, revision)
+        return self._touched()
+
+    def _standing(self, kill_rows: tuple[KillRow, ...], epoch: int) -> tuple[KillSnapshot, dict[str, str]]:
+        self._contact = time.monotonic()
+        return standing(kill_rows, environment=self.environment, epoch=epoch, known=self._known_kills())
 
     def _read_identity(self, watch: Watch) -> str | None:
         try:
@@ -453,7 +453,7 @@ class StoreFeed:
                 self._snapshot,
                 saved.rows.values(),
                 revision=saved.revision,
-                now=saved.saved_at,
+                now=saved.saved_at or self._clock.now(),
                 source=Source.LAST_KNOWN_GOOD,
             )
             self._rows = dict(saved.rows)
@@ -492,9 +492,9 @@ class StoreFeed:
             return  # what is on disk knows more than the store does
         snapshot = self._snapshot
         kept, kills, identity = dict(self._rows), self._kill_rows, self._identity
-        epoch, now = snapshot.kills.epoch, snapshot.loaded_at
+        epoch = snapshot.kills.epoch
 
         def make() -> Saved:
-            return Saved(snapshot.revision, epoch, identity, now, kept, kills)
+            return Saved(snapshot.revision, epoch, identity, kept, kills)
 
         self._saver.later(make)

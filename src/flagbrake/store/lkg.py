@@ -12,13 +12,14 @@ import hashlib
 import json
 import logging
 import os
+import random
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,9 +49,10 @@ class Saved:
     revision: int
     kill_epoch: int
     identity: str | None
-    saved_at: datetime
     rows: Mapping[Name, Row]
     kills: tuple[KillRow, ...]
+    #: When it was saved: the file's time; ignored when writing.
+    saved_at: datetime | None = None
 
 
 def state_dir() -> Path:
@@ -94,11 +96,11 @@ class LastKnownGood:
                 header["revision"],
                 header["kill_epoch"],
                 header["identity"],
-                datetime.fromisoformat(header["saved_at"]),
                 rows,
                 tuple(kills),
+                datetime.fromtimestamp(self.path.stat().st_mtime, UTC),
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OSError) as error:
             raise _damaged(self.path) from error
 
     def write(self, saved: Saved) -> None:
@@ -107,15 +109,16 @@ class LastKnownGood:
             "revision": saved.revision,
             "kill_epoch": saved.kill_epoch,
             "identity": saved.identity,
-            "saved_at": saved.saved_at.isoformat(),
         }
+        # In one order and without the time, so that processes with the same knowledge have the same bytes.
+        rows = [row for _, row in sorted(saved.rows.items())]
         lines = [_line(header)]
-        lines += [_line([k, r.key, r.document, r.checksum, r.revision, r.version]) for (k, _), r in saved.rows.items()]
+        lines += [_line([r.kind, r.key, r.document, r.checksum, r.revision, r.version]) for r in rows]
         lines += [_line(["kill", dict(k)]) for k in saved.kills]
         body = "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n"
         with self._alone():
             self._witness_alone(Witness(saved.identity, saved.kill_epoch))
-            if not self._holds(body):
+            if _first_line(self.path) != _heading(_MAGIC, body):
                 _replace(self.path, _MAGIC, body)
 
     def witness(self) -> Witness | None:
@@ -140,21 +143,6 @@ class LastKnownGood:
                 return
         body = _line({"identity": seen.identity, "kill_epoch": seen.kill_epoch}) + "\n"
         _replace(self.witness_path, _WITNESS, body.encode())
-
-    def _holds(self, body: bytes) -> bool:
-        """True if the file has these rows already (only the time of saving may differ)."""
-        try:
-            old = _checked(self.path, _MAGIC)
-        except InvalidInput:
-            return False
-        if old is None:
-            return False
-        old_header, _, old_rows = old.partition("\n")
-        header, _, rows = body.decode("utf-8", "surrogatepass").partition("\n")
-        if old_rows != rows:
-            return False
-        a, b = json.loads(old_header), json.loads(header)
-        return {**a, "saved_at": None} == {**b, "saved_at": None}
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -200,7 +188,8 @@ class Saver:
 
     def _run(self) -> None:
         while True:
-            self._hurry.wait(self._rest)
+            # Jitter, so that of many processes on a machine one writes and the others find it written.
+            self._hurry.wait(self._rest * random.uniform(1.0, 2.0))  # noqa: S311 - not a secret
             with self._lock:
                 make, self._make = self._make, None
                 if make is None:
@@ -235,6 +224,18 @@ def _line(data: Any) -> str:
     return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
 
+def _heading(magic: str, body: bytes) -> bytes:
+    return f"{magic} {hashlib.sha256(body).hexdigest()}\n".encode()
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline(200)
+    except OSError:
+        return b""
+
+
 def _checked(path: Path, magic: str) -> str | None:
     """The file's text after its first line, ``None`` when there is no file."""
     try:
@@ -244,7 +245,7 @@ def _checked(path: Path, magic: str) -> str | None:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror}).", cure="its permissions") from error
     first, _, rest = raw.partition(b"\n")
-    if first != f"{magic} {hashlib.sha256(rest).hexdigest()}".encode():
+    if first + b"\n" != _heading(magic, rest):
         raise _damaged(path)
     try:
         return rest.decode("utf-8", "surrogatepass")
@@ -261,7 +262,7 @@ def _replace(path: Path, magic: str, body: bytes) -> None:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(f"{magic} {hashlib.sha256(body).hexdigest()}\n".encode())
+            file.write(_heading(magic, body))
             file.write(body)
             file.flush()
             os.fsync(file.fileno())

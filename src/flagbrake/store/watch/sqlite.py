@@ -1,7 +1,7 @@
 """SQLite: inotify as a hint, then looks at ``PRAGMA data_version`` with growing gaps.
 
 A commit becomes visible only after its bytes were written (and synced): reading right at the inotify event
-misses it. So an event starts a burst of looks (3 us each) whose gaps double from 0.2 ms until they reach the
+misses it. So an event starts a burst of looks (3 us each) whose gaps double from 0.3 ms until they reach the
 safety poll. Without inotify there is a plain poll.
 """
 
@@ -30,7 +30,7 @@ log = logging.getLogger("flagbrake.store")
 SAFETY: Final = 0.25
 #: Seconds between looks where there is no inotify.
 POLL: Final = 0.05
-_FIRST_GAP: Final = 0.0002
+_FIRST_GAP: Final = 0.0003
 #: How long a statement may wait for a lock (a reader of a WAL database waits only for a recovery).
 _BUSY: Final = 1.0
 

@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m tests.bench NAME [--json]``. Each prints one object of figures."""
