@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.contract.reference import ReferenceProvider, reference
 
 from flagbrake.kill.board import Board
 from flagbrake.kill.guard import Guard
 from flagbrake_contract import ControlContract, EventsContract, Harness, KillContract, ProviderContract
+from tests.contract.reference import ReferenceProvider, reference
 
 
 class TestReference(ProviderContract, EventsContract, KillContract, ControlContract):

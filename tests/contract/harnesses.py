@@ -1,0 +1,187 @@
+"""Harnesses of our own adapters: in memory, and SQL on both databases."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from openfeature.event import ProviderEvent, ProviderEventDetails
+from openfeature.provider import FeatureProvider
+
+from flagbrake.model.flag import Flag
+from flagbrake.store import Store, open_store
+from flagbrake.store.feed import StoreFeed
+from flagbrake.store.snapshot import Source
+from flagbrake.testing import MemoryControl, MemoryLock, MemoryProvider
+from flagbrake_contract import Harness, ProviderCapability, all_but
+from flagbrake_sql.control import SqlControl
+from flagbrake_sql.provider import SqlProvider
+from tests.support.servers import PostgreSQL, temporary
+from tests.support.storing import delete, put
+from tests.support.waiting import wait_until
+
+Cap = ProviderCapability
+Wrap = Callable[[FeatureProvider], FeatureProvider]
+
+
+def memory(wrap: Wrap = lambda provider: provider) -> Harness:
+    """MemoryProvider and MemoryControl. Each provider made mirrors the one that the control writes."""
+    source = MemoryProvider()
+    made: list[MemoryProvider] = []
+    control = MemoryControl(source)
+
+    def mirror(_: FeatureProvider, event: ProviderEvent, details: ProviderEventDetails) -> None:
+        for key in details.flags_changed or ():
+            flag = source.flags.get(key)
+            for provider in made:
+                provider.remove(key) if flag is None else provider.put(flag)
+
+    source.attach(mirror)
+
+    def make() -> FeatureProvider:
+        made.append(MemoryProvider(source.flags.values()))
+        return wrap(made[-1])
+
+    versions = itertools.count(1)
+
+    def seed(flag: Flag) -> None:
+        source.put(replace(flag, version=next(versions)))
+
+    return Harness(
+        make,
+        seed,
+        control=control,
+        lock=MemoryLock(),
+        remove=source.remove,
+        audited=lambda key: [(w.by, w.comment) for w in control.written if w.change.key == key],
+        in_process=True,
+        # There is no vendor that could go away, refuse a key or hang.
+        capabilities=all_but(Cap.STALE, Cap.UNAVAILABLE_INIT, Cap.AUTHENTICATION, Cap.HANGING_INIT),
+    )
+
+
+@contextmanager
+def sql(url: str, state: Path, wrap: Wrap = lambda provider: provider, **tools: Any) -> Iterator[Harness]:
+    """SqlProvider and SqlControl on one store; every provider has a feed of its own."""
+    made: list[SqlProvider] = []
+    folders = itertools.count()
+
+    def make(address: str = url) -> FeatureProvider:
+        folder = state / str(next(folders))
+        feed = StoreFeed(address, project="contract", environment="test", state_dir=folder)
+        made.append(SqlProvider(feed, timeout=2.0))
+        return wrap(made[-1])
+
+    def settle() -> None:
+        revision = store.revision()
+        for provider in made:
+            wait_until(lambda provider=provider: _has_seen(provider, revision), timeout=20, why="the feed")
+
+    def remove(key: str) -> None:
+        delete(store, key)
+
+    with open_store(url, project="contract", environment="test", create=True) as store:
+        yield Harness(
+            make,
+            lambda flag: put(store, flag),
+            control=SqlControl(store),
+            lock=store.locks,
+            remove=remove,
+            settle=settle,
+            audited=lambda key: _audited(store, key),
+            **{key: (lambda tool=tool: tool(make)) if key.startswith("make_") else tool for key, tool in tools.items()},
+        )
+
+
+def _has_seen(provider: SqlProvider, revision: int) -> bool:
+    feed = provider.feed
+    if feed._thread is None or (not feed.state.fresh and feed.snapshot.source is Source.NOWHERE):
+        return True  # not started, or nothing it could ever reach
+    return feed.state.fresh and feed.snapshot.revision >= revision and provider._ruleset is feed.snapshot.ruleset
+
+
+def _audited(store: Store, key: str) -> list[tuple[str, str]]:
+    return [(entry.by, entry.reason) for entry in reversed(store.audit.entries(subject=key))]
+
+
+@contextmanager
+def sqlite(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
+    """SQL on SQLite: the vendor goes away when its file does."""
+    file, away = folder / "flags.db", folder / "away"
+    away.mkdir()
+    parts = [file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+    def break_vendor() -> None:
+        for part in parts:
+            if part.exists():
+                part.rename(away / part.name)
+
+    def restore_vendor() -> None:
+        for part in reversed(parts):
+            if (away / part.name).exists():
+                (away / part.name).rename(part)
+
+    with sql(
+        f"sqlite:///{file}",
+        folder / "state",
+        wrap,
+        break_vendor=break_vendor,
+        restore_vendor=restore_vendor,
+        # A file asks for no key, and it answers or is not there.
+        capabilities=all_but(Cap.AUTHENTICATION, Cap.HANGING_INIT),
+    ) as harness:
+        yield harness
+
+
+@contextmanager
+def postgresql(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
+    """SQL on a PostgreSQL server of its own, which can be stopped."""
+    server = PostgreSQL(temporary())
+    server.start()
+    try:
+        with (
+            silent() as port,
+            sql(
+                server.url(),
+                folder / "state",
+                wrap,
+                break_vendor=server.stop,
+                restore_vendor=server.start,
+                make_rejected=lambda make: make(server.url(user="nobody")),
+                make_hanging=lambda make: make(f"postgresql://postgres@127.0.0.1:{port}/postgres"),
+                patience=20.0,
+            ) as harness,
+        ):
+            yield harness
+    finally:
+        server.remove()
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        kept: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    kept.append(listening.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+            for connection in kept:
+                connection.close()

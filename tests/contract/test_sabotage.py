@@ -1,0 +1,25 @@
+"""The suite is tested by sabotage: each broken adapter is caught by the rule that is named for its defect."""
+
+from __future__ import annotations
+
+import pytest
+
+from flagbrake_contract import Outcome, all_rules, judge
+from flagbrake_contract import kill as kill_rules
+from tests.contract.broken_answers import ANSWERS
+from tests.contract.sabotage import Sabotage
+
+RULES = {rule.id: rule for rule in all_rules()}
+SABOTAGES: list[Sabotage] = [*ANSWERS]
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=str)
+def test_the_rule_named_for_it_catches(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch):
+    """A defect breaks its rule."""
+    for name, broken in sabotage.instead.items():
+        monkeypatch.setattr(kill_rules, name, broken)
+    with sabotage.harness() as harness:
+        verdict = judge(RULES[sabotage.rule], harness)
+    assert verdict.outcome is Outcome.FAILED, verdict
+    assert "repair:" in verdict.message
+    assert not isinstance(verdict.cause, NameError | ImportError), verdict.message
