@@ -34,7 +34,9 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
         NotFound, InvalidInput: as :func:`coverage.find`; nothing was written.
     """
     text = str(target).strip()
-    job = Job("flag", lambda: plane.state(text.removeprefix("flag:")))
+    kind, colon, path = text.rpartition(":")
+    asked = path if kind == "flag" or not colon else None
+    job = Job("flag", lambda: plane.state(asked) if asked else None)
     partial, fault = _declared(plane)
     if text == "*" or (":" in text and not flag_needed and _known(text, partial)):
         return Target(find(text, partial).scope, True, Survey(partial, fault=fault), job.value)

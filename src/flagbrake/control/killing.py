@@ -18,7 +18,7 @@ from flagbrake.control.notices import Telling
 from flagbrake.control.plane import Plane, Survey, log, reason_of
 from flagbrake.errors import FlagbrakeError, InvalidInput, KillFailed, KillUnheard, Unavailable
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
-from flagbrake.model.receipt import Covered, Hearing, KillReceipt, LaneResult, NoticeResult, Took
+from flagbrake.model.receipt import Covered, Hearing, KillReceipt, LaneResult, Took
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class _Act:
         if error is not None:
             self._tell("alarm", error.fact)
         notices = tuple(result for telling in self._telling for result in telling.results())
-        return replace(receipt, notices=notices, warnings=receipt.warnings + undelivered(notices))
+        return replace(receipt, notices=notices)
 
     def _tell(self, event: str, text: str, **more: Any) -> None:
         main = self.kills[0]
@@ -241,12 +241,6 @@ def _of_lanes(lanes: tuple[LaneResult, ...]) -> tuple[str, ...]:
 
 #: So many flags are named one by one in warnings.
 _LISTED = 10
-
-
-def undelivered(notices: tuple[NoticeResult, ...]) -> tuple[str, ...]:
-    """A warning per notifier that failed."""
-    failed = {n.notifier: n.detail for n in notices if not n.delivered}
-    return tuple(f"The notifier {name} did not deliver: {detail}" for name, detail in failed.items())
 
 
 def _recorded(plane: Plane, receipt: KillReceipt, survey: Survey, *, failed: bool) -> KillReceipt:

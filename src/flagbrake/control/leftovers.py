@@ -57,11 +57,13 @@ def announce_expired(plane: Plane) -> tuple[Kill, ...]:
     told: list[Kill] = []
     for item in plane.standing().kills:
         kill = item.kill
-        if not item.expired or item.lifting or any(e.action == "expiry" for e in plane.history(kill)):
+        if not item.expired or item.lifting:
             continue
         ask = kill.on_expiry is OnExpiry.ASK
         reason = "a decision is asked for" if ask else "it stays killed"
         try:
+            if any(entry.action == "expiry" for entry in plane.history(kill)):
+                continue
             # Recorded first: who cannot record would tell again at every look.
             plane.record(kill, "expiry", by=_BY, reason=reason, after={"expires_at": str(kill.expires_at)})
         except FlagbrakeError as error:

@@ -160,23 +160,31 @@ class Plane:
         )
 
     def history(self, kill: Kill) -> list[Recorded]:
-        """The entries about a kill, newest first; none when the audit does not answer."""
-        try:
-            found = self.audit.entries(str(kill.scope), _HISTORY)
-        except FlagbrakeError as error:
-            log.warning("the history of %s could not be read: %s", kill.id, error)
-            return []
+        """The entries about a kill, newest first.
+
+        Raises:
+            FlagbrakeError: the audit did not answer.
+        """
+        found = self.audit.entries(str(kill.scope), _HISTORY)
         return [entry for entry in found if after_of(entry, "id") == kill.id]
 
     def intent(self, kill: Kill) -> str | None:
-        """What people last wanted of a kill: ``kill``, ``restore``, or ``None``: it was not made here."""
-        verbs = (_INTENT.get(entry.action.partition(":")[0]) for entry in self.history(kill))
+        """What people last wanted of a kill: ``kill``, ``restore``, or ``None``: not made here, or nobody knows."""
+        try:
+            history = self.history(kill)
+        except FlagbrakeError as error:
+            log.warning("the history of %s could not be read: %s", kill.id, error)
+            return None
+        verbs = (_INTENT.get(entry.action.partition(":")[0]) for entry in history)
         return next((verb for verb in verbs if verb is not None), None)
 
     def before(self, kill: Kill) -> tuple[Prior, ...] | None:
         """What the flags it covers were before it, ``None`` if nobody knows.
 
         What the lane kept in the kill's own transaction comes first; then what was read beside it.
+
+        Raises:
+            FlagbrakeError: lane or audit did not answer.
         """
         in_lane = self.kept(kill.id)
         if in_lane:

@@ -9,7 +9,6 @@ from typing import Any
 
 from flagbrake.control.coverage import Catalogue, covered
 from flagbrake.control.hearing import hear
-from flagbrake.control.killing import undelivered
 from flagbrake.control.lanes import Fanout, LaneOutcome, lifting
 from flagbrake.control.plane import Plane, log, reason_of
 from flagbrake.control.prior import Prior, difference
@@ -272,4 +271,4 @@ def _told(plane: Plane, receipt: RestoreReceipt, wish: Wish, error: FlagbrakeErr
         "overwritten": list(receipt.overwritten),
     }
     notices = plane.tell(event, text, by=wish.by, data=data).results()
-    return replace(receipt, notices=notices, warnings=receipt.warnings + undelivered(notices))
+    return replace(receipt, notices=notices)
