@@ -16,7 +16,7 @@ E-variables for exact sequential k-sample tests" (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from math import exp, inf, log, log1p
 from typing import Any, Final
 
@@ -66,13 +66,12 @@ class Memory:
     sound: float = 0.0
     whole: Tally = NOTHING
     recent: Tally = NOTHING
-    seen: tuple[tuple[int, int, int], ...] = ()
+    seen: Seen = ()
 
     @property
     def log_evidence(self) -> float:
         """The logarithm of the mixture over odds ratios and start times, unused weight as cash."""
-        mixed = _log_sum(self.effects) - log(len(self.effects))
-        return _log_sum((mixed, log(self.cash))) if self.cash > 0 else mixed
+        return _mixture(self.effects, self.cash)
 
     def to_data(self) -> dict[str, Any]:
         """As JSON data; ``from_data`` gives back an equal memory."""
@@ -146,8 +145,7 @@ class Sequential:
     def learn(self, memory: Memory, window_id: WindowId, window: Window) -> Memory:
         """As :meth:`observe`, on the typed memory."""
         check_window(window)
-        seen: Seen = [list(run) for run in memory.seen]
-        if was_seen(seen, window_id):
+        if was_seen(memory.seen, window_id):
             return memory
         new_step = window_id.step > memory.step
         effects, cash, starts = memory.effects, memory.cash, memory.starts
@@ -172,20 +170,19 @@ class Sequential:
                 for value, effect in zip(effects, EFFECTS, strict=True)
             )
             sound += self._ratio(window, min(1.0, self.tolerance), self.non_inferiority)
-        after = Memory(
+        return Memory(
             effects=effects,
             cash=cash,
             starts=starts,
             since_start=since_start,
             step=step,
             sample=sample,
+            top=max(memory.top, _mixture(effects, cash)),
             sound=sound,
             whole=whole,
             recent=recent,
-            seen=tuple((run[0], run[1], run[2]) for run in with_seen(seen, window_id)),
+            seen=with_seen(memory.seen, window_id),
         )
-        top = max(memory.top, after.log_evidence)
-        return replace(after, top=top)
 
     def assess(self, memory: Mapping[str, Any], arms: Arms, *, step: int, bake_over: bool = False) -> Assessment:
         """The verdict now. ``bake_over`` turns "nothing against it, and enough units" into a pass."""
@@ -255,6 +252,11 @@ def _ratio_of(tally: Tally) -> float:
     if not tally.canary:
         return 0.0
     return tally.canary_bad / tally.expected if tally.expected else inf if tally.canary_bad else 0.0
+
+
+def _mixture(effects: tuple[float, ...], cash: float) -> float:
+    mixed = _log_sum(effects) - log(len(effects))
+    return _log_sum((mixed, log(cash))) if cash > 0 else mixed
 
 
 def _log_sum(values: tuple[float, ...]) -> float:

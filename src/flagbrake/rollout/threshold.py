@@ -56,10 +56,10 @@ class Threshold:
     def observe(self, memory: Mapping[str, Any], window_id: WindowId, window: Window) -> Mapping[str, Any]:
         """The memory with one more window; a window seen before changes nothing."""
         check_window(window)
-        seen: Seen = [list(run) for run in memory["seen"]]
+        seen: Seen = tuple((run[0], run[1], run[2]) for run in memory["seen"])
         if was_seen(seen, window_id):
             return memory
-        after = {**memory, "seen": with_seen(seen, window_id)}
+        after = {**memory, "seen": [list(run) for run in with_seen(seen, window_id)]}
         whole = Tally(*memory["whole"])
         after["whole"] = [
             whole.canary + window.canary,

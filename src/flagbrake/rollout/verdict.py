@@ -134,8 +134,8 @@ def check_window(window: Window) -> None:
         )
 
 
-#: Runs of window indices already judged, per step: ``[step, first, last]``.
-Seen = list[list[int]]
+#: Runs of window indices already judged: (step, first, last).
+Seen = tuple[tuple[int, int, int], ...]
 
 
 def was_seen(seen: Seen, window_id: WindowId) -> bool:
@@ -145,14 +145,20 @@ def was_seen(seen: Seen, window_id: WindowId) -> bool:
 
 def with_seen(seen: Seen, window_id: WindowId) -> Seen:
     """The runs with one more window, neighbours joined: one entry per step when windows come in order."""
-    runs = sorted([*seen, [window_id.step, window_id.index, window_id.index]])
-    joined: Seen = []
-    for step, first, last in runs:
-        if joined and joined[-1][0] == step and first <= joined[-1][2] + 1:
-            joined[-1] = [step, joined[-1][1], max(last, joined[-1][2])]
-        else:
-            joined.append([step, first, last])
+    new = (window_id.step, window_id.index, window_id.index)
+    if not seen or new > seen[-1]:
+        return _joined(seen, new)
+    joined: Seen = ()
+    for run in sorted((*seen, new)):
+        joined = _joined(joined, run)
     return joined
+
+
+def _joined(seen: Seen, run: tuple[int, int, int]) -> Seen:
+    if seen and seen[-1][0] == run[0] and run[1] <= seen[-1][2] + 1:
+        step, first, last = seen[-1]
+        return (*seen[:-1], (step, first, max(last, run[2])))
+    return (*seen, run)
 
 
 def percent(rate: float) -> str:
