@@ -68,17 +68,19 @@ def unit_text(value: Any) -> str | None:
     return None
 
 
-def murmur3() -> Callable[[str | bytes, int, bool], int]:
-    """``mmh3.hash(key, seed, signed)``: MurmurHash3_x86_32 of bytes, or of a text in UTF-8.
+def murmur3() -> Callable[[bytes, int], int]:
+    """``hash(data, seed)``: MurmurHash3_x86_32 of bytes, unsigned.
+
+    Bytes only: given a text with half a surrogate pair, mmh3 5.3 ends the process with a segmentation fault.
 
     Raises:
         MissingExtra: ``mmh3`` is not installed.
     """
     try:
-        from mmh3 import hash as murmur  # late: static flags need no extra
+        from mmh3 import mmh3_32_uintdigest  # late: static flags need no extra
     except ImportError:
         raise MissingExtra("A split needs mmh3, which is not installed.", cure="pip install 'flagbrake[sql]'") from None
-    return murmur
+    return mmh3_32_uintdigest
 
 
 def _murmur_bound(share: int) -> int:
@@ -92,11 +94,13 @@ def _murmur_bucket(position: int) -> int:
 
 def _locate_flagbrake(bucketing: Bucketing, flag_key: str) -> Locate:
     murmur = murmur3()
-    prefix = f"{bucketing.salt or flag_key}/"
+    prefix = _salt(bucketing, flag_key).encode() + b"/"
     seed = bucketing.seed or 0
+    if not 0 <= seed < _TWO_32:
+        raise InvalidInput(f"Seed {seed} does not fit in 32 bits.", cure=f"0 to {_TWO_32 - 1}")
 
     def locate(unit: str) -> int:
-        return murmur(prefix + unit, seed, False)
+        return murmur(prefix + unit.encode(), seed)
 
     return locate
 
@@ -104,12 +108,19 @@ def _locate_flagbrake(bucketing: Bucketing, flag_key: str) -> Locate:
 def _locate_flagd(bucketing: Bucketing, flag_key: str) -> Locate:
     # flagd hashes the CBOR of [flag key, targeting key]: an array of two text strings.
     murmur = murmur3()
-    prefix = b"\x82" + cbor_text(bucketing.salt or flag_key)
+    prefix = b"\x82" + cbor_text(_salt(bucketing, flag_key))
 
     def locate(unit: str) -> int:
-        return murmur(prefix + cbor_text(unit), 0, False)
+        return murmur(prefix + cbor_text(unit), 0)
 
     return locate
+
+
+def _salt(bucketing: Bucketing, flag_key: str) -> str:
+    salt = bucketing.salt or flag_key
+    if any("\ud800" <= letter <= "\udfff" for letter in salt):
+        raise InvalidInput(f"The salt {salt!r} is not valid Unicode.", cure="another salt")
+    return salt
 
 
 def cbor_text(text: str) -> bytes:

@@ -170,10 +170,14 @@ def _check_bucketing(bucketing: Bucketing, where: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A circle or a tower of what asks what; ``nodes`` are those whose change may have made it."""
+    """A circle or a tower of what asks what.
+
+    ``nodes`` are those at fault if they are what changed, ``under`` those at fault if no one of ``nodes`` is.
+    """
 
     error: InvalidInput
     nodes: frozenset[Node]
+    under: frozenset[Node] = _NOTHING
 
 
 def troubles(graph: Graph, starts: Iterable[Node]) -> list[Trouble]:
@@ -193,7 +197,7 @@ def troubles(graph: Graph, starts: Iterable[Node]) -> list[Trouble]:
             kind, key = start
             fact = f"{kind}s.{key}: it stands on {depth} levels and {asked:,} flags and segments."
             error = InvalidInput(fact, cure=f"at most {DEEPEST} levels and {MOST_ASKED:,} altogether")
-            found.append(Trouble(error, _under(graph, start)))
+            found.append(Trouble(error, frozenset((start,)), _under(graph, start)))
     return found
 
 

@@ -165,7 +165,8 @@ class Ruleset:
     def _undo_troubles(self, before: dict[Node, Flag | Segment | None]) -> None:
         """Put back the last good version of changes that make a circle or a tower, until none is left."""
         while before and (found := troubles(self._needs, self._needs)):
-            guilty = {node: t.error for t in found for node in t.nodes if node in before}
+            changed = frozenset(before)
+            guilty = {node: t.error for t in found for node in (t.nodes & changed or t.under & changed)}
             if not guilty:
                 return
             for node, error in guilty.items():
