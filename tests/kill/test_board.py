@@ -124,6 +124,7 @@ def test_a_lane_that_goes_back_never_resurrects(board, caplog):
     assert board.is_killed("agent:refunds")
     assert board.is_killed("agent:orders"), "what was lost cannot be told"
     assert board.liveness("agent:orders").state is Liveness.UNKNOWN
+    assert [str(k.scope) for k in board.standing()] == ["agent:refunds"], "what it no longer says is not forgotten"
     board.receive(view(6))
     assert board.is_killed("agent:orders")
     board.receive(view(7, kill("agent:refunds")))

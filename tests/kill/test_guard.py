@@ -213,6 +213,18 @@ def test_silence_closes_a_flag_whose_policy_is_closed(serve, board):
     assert details(client, "count").value == 7
 
 
+def test_a_lane_that_went_back_closes_every_flag(serve, board):
+    """Without a single kill left to read, a step back of the epoch still serves safe."""
+    client, _ = serve(Ours())
+    manifest = declared(Declaration("text", safe_variant="v1"))
+    board.receive(view(7, manifest=manifest))
+    assert details(client, "text").value == "new"
+    board.receive(view(6, manifest=manifest))
+    answer = details(client, "text")
+    assert (answer.value, answer.reason) == ("old", Reason.DISABLED)
+    assert "went back" in answer.flag_metadata["kill_reason"]
+
+
 # --- strangers ---
 
 

@@ -294,6 +294,28 @@ async def test_a_stoppable_async_generator_stops_while_it_waits(lane):
     assert seen == ["0", "[stopped]"]
 
 
+async def test_a_stoppable_async_generator_is_closed_before_its_reply_ends(lane):
+    """Killed between two items: the stream's own cleanup has run when the consumer's loop is over."""
+    closed = []
+
+    @halt.stoppable("agent:refunds", reply="[stopped]")
+    async def stream():
+        try:
+            yield "0"
+            yield "1"
+        finally:
+            await asyncio.sleep(0)
+            closed.append(True)
+
+    seen = []
+    async for item in stream():
+        seen.append(item)
+        if item == "0":
+            lane.kill("agent:refunds")
+    assert seen == ["0", "[stopped]"]
+    assert closed == [True]
+
+
 # --- the async block ---
 
 
@@ -311,6 +333,47 @@ async def test_the_block_raises_halted_and_leaves_no_cancellation_behind(lane):
     assert asyncio.current_task().cancelling() == 0
     await asyncio.sleep(0)
     await killer
+
+
+async def test_a_kill_between_entry_and_listening_is_not_missed(board, lane):
+    """The kill lands after the check at entry and before anybody listens: the body is cancelled all the same."""
+    subscribe = board.subscribe
+
+    def too_late(callback, *, late=False):
+        lane.kill("agent:refunds")
+        return subscribe(callback, late=late)
+
+    board.subscribe = too_late
+
+    async def body():
+        async with halt.scope("agent:refunds"):
+            await asyncio.sleep(60)
+
+    with pytest.raises(Halted):
+        await asyncio.wait_for(body(), 5)
+
+
+async def test_a_cancellation_that_was_put_off_does_not_hit_what_follows(lane):
+    """A body may end before it takes its cancellation (the guard puts it off by one await); it ends with the block."""
+
+    async def puts_it_off():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            task.cancel()
+            task.uncancel()
+
+    async def body():
+        killer = asyncio.create_task(kill_soon(lane))
+        with pytest.raises(Halted):
+            async with halt.scope("agent:refunds"):
+                await puts_it_off()
+        await asyncio.sleep(0)
+        await killer
+        return "went on"
+
+    assert await asyncio.wait_for(asyncio.create_task(body()), 5) == "went on"
 
 
 async def test_a_cancellation_from_outside_stays_a_cancellation(lane):
