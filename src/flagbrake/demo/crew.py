@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -93,21 +94,23 @@ class Crew:
                 raise DemoFailed(f"{member.name} ended with code {code}: {last}.", cure=f"read {member.log}")
 
     def close(self) -> None:
-        """Stop every process."""
+        """Stop every process; a second Ctrl-C meanwhile only makes it quicker."""
+        patience = self.patience
         for member in self.members:
             if member.process.stdin is not None:
-                try:
+                # A process that has died already leaves a pipe that cannot be flushed.
+                with contextlib.suppress(OSError):
                     member.process.stdin.close()
-                except OSError:
-                    member.process.stdin = None  # it has died already: there is nobody left to ask
-        for member in self.members:
-            for stop in (member.process.terminate, member.process.kill):
-                try:
-                    member.process.wait(self.patience)
-                    break
-                except subprocess.TimeoutExpired:
-                    stop()
-            member.process.wait()
+        for stop in ("terminate", "kill", None):
+            try:
+                for member in self.members:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        member.process.wait(patience)
+            except KeyboardInterrupt:
+                patience = 0.1
+            for member in self.members:
+                if stop and member.process.poll() is None:
+                    getattr(member.process, stop)()
         for ear in self._ears:
             ear.join(self.patience)
         self.members = []
@@ -156,3 +159,14 @@ def counts(members: Sequence[Member]) -> dict[str, Count]:
         runs.update(member.last("beat", "runs") or {})
         failures.update(member.last("beat", "failures") or {})
     return {version: Count(runs[version], failures[version]) for version in sorted(runs)}
+
+
+def errors(members: Sequence[Member], version: str) -> Counter[str]:
+    """How often each kind of error ended a run of this version."""
+    found = Counter[str]()
+    for member in members:
+        for name, number in (member.last("beat", "errors") or {}).items():
+            at, _, kind = name.partition(" ")
+            if at == version:
+                found[kind] += number
+    return found

@@ -55,6 +55,8 @@ class Show:
 
     def __init__(self, *, capture: Path | None = None, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = _TAPE_WIDTH
         self.capture = capture
         self._tape = Console(
             record=True, file=io.StringIO(), width=_TAPE_WIDTH, force_terminal=True, highlight=False,
@@ -66,6 +68,10 @@ class Show:
         self.console.print(what)
         self._tape.print(what)
 
+    def _line(self, line: Text) -> None:
+        self.console.print(line, soft_wrap=True)  # whole lines: commands are there to be copied
+        self._tape.print(line)
+
     def act(self, title: str) -> None:
         """A new part of the story."""
         self.print()
@@ -73,7 +79,7 @@ class Show:
 
     def say(self, text: str, style: str = "") -> None:
         """One line of the story."""
-        self.print(Text(f"  {text}", style=style))
+        self._line(Text(f"  {text}", style=style))
 
     def promise(self, text: str, *, held: bool) -> None:
         """A promise and whether it held."""
@@ -82,10 +88,9 @@ class Show:
 
     def facts(self, facts: Sequence[tuple[str, str]]) -> None:
         """Names and figures, aligned."""
-        table = Table.grid(padding=(0, 2))
+        width = max(len(name) for name, _ in facts)
         for name, figure in facts:
-            table.add_row(Text(f"  {name}", style="dim"), Text(figure))
-        self.print(table)
+            self._line(Text.assemble((f"  {name.ljust(width)}  ", "dim"), figure))
 
     @contextmanager
     def live(self) -> Iterator[Update]:
