@@ -431,7 +431,8 @@ def test_threads_share_a_ruleset():
     """Many threads that ask a fresh ruleset at once get the same right answers."""
     flags = {f"f{i}": typical(f"f{i}") for i in range(200)}
     contexts = [EvaluationContext(f"u{i}", {"country": "US", "age": i}) for i in range(20)]
-    expected = {(k, i): rules_of(f).evaluate(k, c).variant for k, f in flags.items() for i, c in enumerate(contexts)}
+    before = Ruleset(flags)
+    expected = {(k, i): before.evaluate(k, c).variant for k in flags for i, c in enumerate(contexts)}
     rules, start = Ruleset(flags), threading.Barrier(4)
 
     def ask(_):
