@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from flagbrake.control.coverage import Catalogue, covered, find
 from flagbrake.control.deadlines import Job, Overdue, call
@@ -11,6 +12,9 @@ from flagbrake.errors import FlagbrakeError, NotFound
 from flagbrake.model.kill import Scope
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.state import FlagState
+
+#: So many covered flags are read one by one.
+_READ: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
     survey = Survey(partial, {state.ref.key: state} if state else {}, fault)
     if not _known(text, partial) and not fault:
         try:
-            survey = call("flags", plane.survey, within=plane.deadlines.look)
+            survey = call("flags", lambda: plane.names() or plane.survey(), within=plane.deadlines.look)
         except (FlagbrakeError, Overdue) as error:
             survey = replace(survey, fault=reason_of(error))
     found = find(text, survey.catalogue, arm=arm)
@@ -78,24 +82,38 @@ def _declared(plane: Plane) -> tuple[Catalogue, str]:
     return known, fault
 
 
-def look_around(plane: Plane, target: Target) -> Survey:
-    """All flags and declarations; where they cannot be listed, those that are known to be covered, one by one."""
-    if target.survey.catalogue.all_flags:
-        return target.survey
+def look_around(plane: Plane, target: Target, *, prerequisites: bool = False) -> Survey:
+    """All flags and declarations, as cheaply as it can be had; with ``prerequisites`` every flag is read.
+
+    Where the flags cannot be listed, those that are known to be covered are read one by one.
+    """
     try:
-        survey = plane.survey()
+        survey = None if prerequisites else plane.names()
+        if survey is not None:
+            survey = _with_some(plane, target, survey)
+        elif target.survey.states and target.survey.catalogue.all_flags:
+            survey = target.survey
+        else:
+            survey = plane.survey()
     except FlagbrakeError as error:
-        states = {}
-        for flag in covered(target.scope, target.survey.catalogue):
-            try:
-                state = plane.state(flag.flag)
-            except FlagbrakeError:
-                continue
-            if state is not None:
-                states[flag.flag] = state
-        flags = {key: state.flag for key, state in states.items()}
-        return Survey(replace(target.survey.catalogue, flags=flags), states, reason_of(error))
+        survey = _with_some(plane, target, replace(target.survey, fault=reason_of(error)))
     if target.flag is None:
         return survey
     # What was read before the kill is nearer to what was killed.
     return replace(survey, states={**survey.states, target.flag.ref.key: target.flag})
+
+
+def _with_some(plane: Plane, target: Target, survey: Survey) -> Survey:
+    """With the covered flags read, as many as are worth it."""
+    states: dict[str, FlagState] = {}
+    for flag in covered(target.scope, survey.catalogue)[:_READ]:
+        try:
+            state = plane.state(flag.flag)
+        except FlagbrakeError:
+            continue
+        if state is not None:
+            states[flag.flag] = state
+    archived = {key for key, state in states.items() if state.flag.archived}
+    flags = {key: state.flag for key, state in states.items() if key not in archived}
+    catalogue = replace(survey.catalogue, flags=flags, names=survey.catalogue.names - archived)
+    return replace(survey, catalogue=catalogue, states=states)

@@ -21,7 +21,8 @@ _CHECKED_UNDECLARED = frozenset(set(ScopeKind) - {ScopeKind.FLAG, ScopeKind.EVER
 class Catalogue:
     """What exists in one environment.
 
-    ``flags`` are those that could be read, ``all_flags`` is False if there may be others. ``registered``
+    ``flags`` are those that were read, ``names`` the keys of more that exist; ``all_flags`` is False if
+    there may be others. ``registered``
     are scopes that live processes check without declaring them. ``declared`` is False when the manifest
     could not be read: then no scope can be called unknown.
     """
@@ -29,13 +30,14 @@ class Catalogue:
     environment: str
     manifest: Manifest = field(default_factory=Manifest)
     flags: Mapping[str, Flag] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
     all_flags: bool = True
     declared: bool = True
     registered: frozenset[Scope] = frozenset()
 
     def keys(self) -> frozenset[str]:
         """Every flag key known here."""
-        return frozenset(self.flags) | frozenset(self.manifest.declarations)
+        return self.names | frozenset(self.flags) | frozenset(self.manifest.declarations)
 
     def scopes(self) -> frozenset[Scope]:
         """Every scope known by name."""

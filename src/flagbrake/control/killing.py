@@ -188,7 +188,9 @@ def _serve_value(order: Order, target: Target) -> Any:
 def _along(plane: Plane, target: Target, main: Kill) -> tuple[tuple[Kill, ...], tuple[str, ...]]:
     """The kills of the dependents. They halt or drain like the first, but a variant named is the first's own."""
     try:
-        survey = call("dependents", lambda: look_around(plane, target), within=plane.deadlines.look)
+        survey = call(
+            "dependents", lambda: look_around(plane, target, prerequisites=True), within=plane.deadlines.flags
+        )
     except Overdue as error:
         survey = replace(target.survey, fault=reason_of(error))
     if survey.fault:

@@ -41,6 +41,8 @@ class Deadlines:
     look: float = 2.0
     #: Reading flags beside a kill.
     flags: float = 5.0
+    #: Reading all flags when nothing is urgent.
+    preview: float = 30.0
     audit: float = 5.0
     notify: float = 5.0
 
@@ -60,7 +62,8 @@ class Plane:
 
     ``store`` is shown to people: an address without password. ``acknowledged_in`` names the lane whose
     epochs the listeners acknowledge. ``registered`` gives scopes that live processes check undeclared. ``kept`` gives
-    what a lane kept of the flags a kill covers, by the kill's id.
+    what a lane kept of the flags a kill covers, by the kill's id. ``keys`` gives the keys of all flags, where
+    that is cheaper than the flags themselves.
     """
 
     environment: str
@@ -73,6 +76,7 @@ class Plane:
     writer: FlagWriter | None = None
     notifiers: Sequence[Notifier] = ()
     registered: Callable[[], Iterable[Scope]] = tuple
+    keys: Callable[[], Iterable[str]] | None = None
     kept: Callable[[str], Sequence[Prior] | None] = lambda _kill_id: None
     clock: Clock = field(default_factory=SystemClock)
     deadlines: Deadlines = field(default_factory=Deadlines)
@@ -93,8 +97,19 @@ class Plane:
         except NotFound:
             return None
 
+    def names(self) -> Survey | None:
+        """Everything that exists here, the flags by their keys only; ``None`` where only flags can be listed.
+
+        Raises:
+            FlagbrakeError: something could not be read.
+        """
+        if self.keys is None:
+            return None
+        names, registered = frozenset(self.keys()), frozenset(self.registered())
+        return Survey(Catalogue(self.environment, self.manifest(), names=names, registered=registered))
+
     def survey(self) -> Survey:
-        """Everything that exists here.
+        """Everything that exists here, every flag read.
 
         Raises:
             FlagbrakeError: something could not be read.

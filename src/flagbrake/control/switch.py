@@ -65,6 +65,7 @@ class KillSwitch:
                 control=writer.control,
                 writer=writer,
                 notifiers=notifiers,
+                keys=store.flags.keys if writer.control.audits_itself else None,
                 kept=kept,
                 clock=clock or store.clock,
                 deadlines=deadlines or Deadlines(),
@@ -157,7 +158,7 @@ class KillSwitch:
         plane = self.plane
         aim = take_aim(plane, target, arm=arm, flag_needed=False)
         try:
-            survey = call("survey", lambda: look_around(plane, aim), within=plane.deadlines.flags)
+            survey = call("survey", lambda: look_around(plane, aim, prerequisites=True), within=plane.deadlines.preview)
         except (FlagbrakeError, Overdue) as error:
             survey = Survey(aim.survey.catalogue, aim.survey.states, reason_of(error))
         flags = covered(aim.scope, survey.catalogue)

@@ -81,7 +81,7 @@ class Covered:
     """A flag that a scope covers.
 
     ``safe`` is what it serves while killed, ``None`` when undeclared: then its off variant. ``because`` is
-    the flag's own scope that is covered; ``conditional`` when only contexts of this scope are concerned
+    the flag's own scope that is covered; ``off_variant`` is ``None`` when there is none or it was not read; ``conditional`` when only contexts of this scope are concerned
     (``tenant:acme``); ``needs`` the covered flag it depends on, when it is listed as a dependent.
     """
 
@@ -95,7 +95,9 @@ class Covered:
     @property
     def serves(self) -> str:
         """What people read: the safe variant, or ``undeclared`` and what serves instead."""
-        return self.safe if self.safe is not None else f"undeclared (off variant: {self.off_variant or 'none'})"
+        if self.safe is not None:
+            return self.safe
+        return f"undeclared (off variant: {self.off_variant})" if self.off_variant else "undeclared (off variant)"
 
 
 @dataclass(frozen=True, slots=True)
