@@ -119,9 +119,12 @@ YES_AND_NO = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("op", "values", "yes", "no"), YES_AND_NO, ids=[f"{c[0]}-{i}" for i, c in enumerate(YES_AND_NO)]
-)
+def numbered(cases):
+    """Test ids: the operator and its place in the table."""
+    return [f"{case[0]}-{index}" for index, case in enumerate(cases)]
+
+
+@pytest.mark.parametrize(("op", "values", "yes", "no"), YES_AND_NO, ids=numbered(YES_AND_NO))
 def test_our_dialect(op, values, yes, no):
     """Types are strict, lists match by any element, and a negation is the opposite for everything present."""
     for value in yes:
