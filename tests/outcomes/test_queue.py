@@ -127,6 +127,16 @@ def test_closing_writes_what_waits_and_takes_no_more(queue, sink):
     assert queue.counts.dropped == 1
 
 
+def test_a_reopened_queue_writes_again(queue, sink):
+    """A provider that is initialised again after its shutdown records again."""
+    queue.put(outcome(1))
+    assert queue.close(5)
+    queue.reopen()
+    assert queue.put(outcome(2))
+    assert queue.flush(5)
+    assert list(sink.rows) == ["run-1", "run-2"]
+
+
 def test_closing_with_the_store_down_ends_in_time(sink, caplog):
     """The end of a process is not held up: bounded, and what is lost is said."""
     queue = OutcomeQueue(sink, linger=0.01)

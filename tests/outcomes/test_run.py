@@ -267,6 +267,16 @@ def test_a_stranger_without_variant_names_is_named_by_its_value(board, kept, ins
         assert (text.variant, truth.variant) == ("blue", "true")
 
 
+def test_a_guard_on_another_domain_is_asked_directly(installed, board, kept):
+    """The runtime's provider decides, also when it is not the default client's."""
+    made = runtime.install(Runtime(board=board, environment=ENVIRONMENT, provider=installed.provider, queue=kept))
+    try:
+        with run("switch", "ann") as r:
+            assert (r.variant, r.value) == ("on", True)
+    finally:
+        runtime.uninstall(made)
+
+
 def test_the_targeting_key_may_come_from_the_client(installed, kept):
     """The unit is what the evaluation saw, not only what the call named."""
     client = api.get_client(installed.domain)

@@ -1,17 +1,19 @@
-"""Which variant a run gets: one evaluation of a flag of whatever type, through an OpenFeature client."""
+"""Which variant a run gets: one evaluation of a flag of whatever type, through OpenFeature."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
-from openfeature.flag_evaluation import FlagEvaluationDetails
+from openfeature.flag_evaluation import FlagEvaluationDetails, FlagResolutionDetails
+from openfeature.provider import FeatureProvider
 from openfeature.transaction_context import get_transaction_context
 
 from flagbrake.kill.runtime import Runtime
@@ -48,7 +50,7 @@ class Choice:
 def choose(runtime: Runtime, flag: str, context: EvaluationContext, client: OpenFeatureClient | None) -> Choice:
     """Evaluate ``flag`` once for this context; never raises."""
     try:
-        details = _evaluate(runtime, flag, context, client or api.get_client(runtime.domain))
+        details = _evaluate(runtime, flag, _asker(runtime, context, client))
     except Exception as error:  # noqa: BLE001 - a client's hook or a foreign client may do anything
         _log.warning("Flag '%s' could not be evaluated for a run.", flag, exc_info=error)
         return Choice(None, None, None, killed=False, error=f"{type(error).__name__}: {error}")
@@ -66,17 +68,27 @@ def choose(runtime: Runtime, flag: str, context: EvaluationContext, client: Open
     )
 
 
-def _evaluate(
-    runtime: Runtime, flag: str, context: EvaluationContext, client: OpenFeatureClient
-) -> FlagEvaluationDetails[Any]:
+_Ask = Callable[[FlagKind, str], FlagEvaluationDetails[Any]]
+
+
+def _asker(runtime: Runtime, context: EvaluationContext, client: OpenFeatureClient | None) -> _Ask:
+    if client is None:
+        client = api.get_client(runtime.domain)
+        if runtime.provider is not None and client.provider is not runtime.provider:
+            # The guard was registered for another domain: the default client would ask a provider without flags.
+            return partial(_asked_of_provider, runtime.provider, merged(context, client))
+    return partial(_asked_of_client, client, context)
+
+
+def _evaluate(runtime: Runtime, flag: str, ask: _Ask) -> FlagEvaluationDetails[Any]:
     declaration = runtime.board.manifest.get(flag)
     likely = (declaration.kind if declaration is not None else None) or _kinds.get(flag) or FlagKind.STRING
-    details = _asked(client, likely, flag, context)
+    details = ask(likely, flag)
     if details.error_code is not ErrorCode.TYPE_MISMATCH:
         return details
     for kind in _ORDER:
         if kind is not likely:
-            details = _asked(client, kind, flag, context)
+            details = ask(kind, flag)
             if details.error_code is not ErrorCode.TYPE_MISMATCH:
                 if details.error_code is None and len(_kinds) < _KINDS_BOUND:
                     _kinds[flag] = kind
@@ -84,11 +96,18 @@ def _evaluate(
     return details
 
 
-def _asked(
-    client: OpenFeatureClient, kind: FlagKind, flag: str, context: EvaluationContext
+def _asked_of_client(
+    client: OpenFeatureClient, context: EvaluationContext, kind: FlagKind, flag: str
 ) -> FlagEvaluationDetails[Any]:
     getter: Callable[..., FlagEvaluationDetails[Any]] = getattr(client, f"get_{kind.value}_details")
     return getter(flag, _DEFAULTS[kind], context)
+
+
+def _asked_of_provider(
+    provider: FeatureProvider, context: EvaluationContext, kind: FlagKind, flag: str
+) -> FlagEvaluationDetails[Any]:
+    getter: Callable[..., FlagResolutionDetails[Any]] = getattr(provider, f"resolve_{kind.value}_details")
+    return getter(flag, _DEFAULTS[kind], context).to_flag_evaluation_details(flag)
 
 
 def _named_by_value(value: Any) -> str | None:

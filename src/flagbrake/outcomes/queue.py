@@ -135,6 +135,11 @@ class OutcomeQueue:
     def _done(self) -> int:
         return self._written + self._refused
 
+    def reopen(self) -> None:
+        """Take outcomes again after :meth:`close`; without one before it, change nothing."""
+        with self._changed:
+            self._closing = False
+
     def close(self, timeout: float | None = None) -> bool:
         """Flush and stop; what comes later is dropped. False when something could not be written in time."""
         timeout = self._close_within if timeout is None else timeout
@@ -189,10 +194,10 @@ class OutcomeQueue:
                     self._changed.wait_for(lambda: self._closing or self._hurry, pause)
                 self._hurry = False
                 # Closing: what could not be written by now will not be.
-                return None if self._closing else self._in_hand
+                return self._end() if self._closing else self._in_hand
             while not self._waiting:
                 if self._closing:
-                    return None
+                    return self._end()
                 self._hurry = False
                 self._changed.wait()
             self._changed.wait_for(
@@ -202,6 +207,10 @@ class OutcomeQueue:
             for _ in self._in_hand:
                 self._waiting.popleft()
             return self._in_hand
+
+    def _end(self) -> None:
+        # Under the lock, so that a reopened queue knows it needs a new thread.
+        self._thread = None
 
     def _write(self, batch: Sequence[Outcome]) -> int:
         """Write a batch, one by one if it is refused whole; return how many were refused."""
