@@ -77,10 +77,15 @@ def test_a_process_that_ends_is_not_waited_for(bench):
     bench.listen("one")
     bench.listen("leaving", deaf=True)
     leaving = bench.followers.pop()
-    timer = threading.Timer(0.2, leaving.close)
-    timer.start()
-    receipt = bench.switch().kill(KEY, by="ann", reason="x", wait=8)
-    timer.join()
+
+    def leave_when_killed():
+        wait_until(lambda: bench.store.kills.read().kills)
+        leaving.close()
+
+    thread = threading.Thread(target=leave_when_killed)
+    thread.start()
+    receipt = bench.switch(deadlines=Deadlines()).kill(KEY, by="ann", reason="x", wait=30)
+    thread.join()
     assert receipt.hearing.complete
     assert [name.split()[0] for name in receipt.hearing.left] == ["leaving"]
 

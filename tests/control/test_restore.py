@@ -193,6 +193,7 @@ def test_killed_twice_restored_once(heard):
     switch, _ = killed(heard)
     edit(heard, SetOn(KEY, on=False))
     switch.kill(KEY, by="cid", reason="me too")
+    edit(heard, SetDistribution(KEY, "v2"))
     with pytest.raises(Conflict):
         switch.restore(KEY, **WHY)
     receipt = switch.restore(KEY, overwrite=True, **WHY)

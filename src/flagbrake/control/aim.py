@@ -13,7 +13,9 @@ from flagbrake.model.kill import Scope
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.state import FlagState
 
-#: So many covered flags are read one by one.
+#: So many covered flags are read one by one: where their off variants are shown, and where reading them
+#: is the only way to know what they were.
+_SHOWN: Final = 20
 _READ: Final = 200
 
 
@@ -40,7 +42,8 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
     text = str(target).strip()
     kind, colon, path = text.rpartition(":")
     asked = path if kind == "flag" or not colon else None
-    job = Job("flag", lambda: plane.state(asked) if asked else None)
+    # A key that no list has is not asked for: the answer would name its nearest, which takes long.
+    job = Job("flag", lambda: plane.state(asked) if asked and plane.listed(asked) else None)
     partial, fault = _declared(plane)
     if text == "*" or (":" in text and not flag_needed and _known(text, partial)):
         return Target(find(text, partial).scope, True, Survey(partial, fault=fault), job.value)
@@ -90,23 +93,23 @@ def look_around(plane: Plane, target: Target, *, prerequisites: bool = False) ->
     try:
         survey = None if prerequisites else plane.names()
         if survey is not None:
-            survey = _with_some(plane, target, survey)
+            survey = _with_some(plane, target, survey, most=_SHOWN)
         elif target.survey.states and target.survey.catalogue.all_flags:
             survey = target.survey
         else:
             survey = plane.survey()
     except FlagbrakeError as error:
-        survey = _with_some(plane, target, replace(target.survey, fault=reason_of(error)))
+        survey = _with_some(plane, target, replace(target.survey, fault=reason_of(error)), most=_READ)
     if target.flag is None:
         return survey
     # What was read before the kill is nearer to what was killed.
     return replace(survey, states={**survey.states, target.flag.ref.key: target.flag})
 
 
-def _with_some(plane: Plane, target: Target, survey: Survey) -> Survey:
+def _with_some(plane: Plane, target: Target, survey: Survey, *, most: int) -> Survey:
     """With the covered flags read, as many as are worth it."""
     states: dict[str, FlagState] = {}
-    for flag in covered(target.scope, survey.catalogue)[:_READ]:
+    for flag in covered(target.scope, survey.catalogue)[:most]:
         try:
             state = plane.state(flag.flag)
         except FlagbrakeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -109,12 +110,19 @@ def _unknown(text: str, catalogue: Catalogue, *, armable: bool) -> NotFound:
     names: dict[str, str] = {}
     for scope in sorted(catalogue.scopes()):
         names[str(scope)] = names[scope.path] = str(scope)
-    near = list(dict.fromkeys(names[n] for n in difflib.get_close_matches(text, names, n=3, cutoff=0.5)))
+    near = list(dict.fromkeys(names[n] for n in nearest(text, names)))
     cures = [*near, *(("--arm, if no list can show it",) if armable and ":" in text else ())]
     return NotFound(
         f"There is no flag or scope '{text}' in {catalogue.environment}; nothing was killed.",
         cure=", or ".join(cures) or "flagbrake flag list",
     )
+
+
+def nearest(text: str, names: Iterable[str], *, most: int = 3) -> list[str]:
+    """The names most like ``text``; fast among thousands, because only those that share letters are compared."""
+    grams = {text[i : i + 2] for i in range(max(1, len(text) - 1))}
+    alike = heapq.nlargest(100, names, key=lambda name: sum(gram in name for gram in grams))
+    return difflib.get_close_matches(text, alike, n=most, cutoff=0.5)
 
 
 def covered(scope: Scope, catalogue: Catalogue) -> tuple[Covered, ...]:

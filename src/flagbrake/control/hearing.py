@@ -25,8 +25,8 @@ _PAUSES: Final = (0.002, 0.05)
 class Listeners(Protocol):
     """The processes of the store."""
 
-    def live(self, within: float = ALIVE) -> Sequence[Process]:
-        """Processes heard of within so many seconds; one that ended orderly is not among them.
+    def live(self, within: float = ALIVE, *, applied: int | None = None) -> Sequence[Process]:
+        """Processes heard of within so many seconds; of those that ended orderly, those that had applied ``applied``.
 
         Raises:
             StoreUnavailable: nobody knows.
@@ -39,20 +39,27 @@ def name_of(process: Process) -> str:
     return f"{process.name} ({place})" if process.name else place
 
 
-def look(listeners: Listeners, environment: str, *, within: float = ALIVE, deadline: float = 2.0) -> list[Process]:
-    """The live processes of this environment.
+def look(
+    listeners: Listeners,
+    environment: str,
+    *,
+    within: float = ALIVE,
+    applied: int | None = None,
+    deadline: float = 2.0,
+) -> list[Process]:
+    """The live processes of this environment, and those that ended after applying the epoch ``applied``.
 
     Raises:
         FlagbrakeError, Overdue: the store did not say.
     """
-    found = call("listeners", lambda: list(listeners.live(within)), within=deadline)
+    found = call("listeners", lambda: list(listeners.live(within, applied=applied)), within=deadline)
     return [process for process in found if process.environment == environment]
 
 
 def hear(listeners: Listeners, environment: str, *, epoch: int, since: datetime, wait: float, clock: Clock) -> Hearing:
     """Wait until every live process has applied ``epoch``, at most ``wait`` seconds.
 
-    Processes that appear meanwhile are waited for too. One that stops beating without leaving stays
+    Processes that appear meanwhile are waited for too. One that a kill ended has heard it. One that stops beating without leaving stays
     missing: it may be cut off from the store and still be at work.
     """
     start = clock.monotonic()
@@ -65,7 +72,7 @@ def hear(listeners: Listeners, environment: str, *, epoch: int, since: datetime,
         elapsed = clock.monotonic() - start
         try:
             # Whoever was alive at the start is looked at to the end, even when it goes silent meanwhile.
-            now = {p.id: p for p in look(listeners, environment, within=ALIVE + elapsed)}
+            now = {p.id: p for p in look(listeners, environment, within=ALIVE + elapsed, applied=epoch)}
         except (FlagbrakeError, Overdue) as error:
             fault = str(error)
         else:

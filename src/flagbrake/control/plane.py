@@ -97,6 +97,14 @@ class Plane:
         except NotFound:
             return None
 
+    def listed(self, key: str) -> bool:
+        """False only where the flags' keys can be listed and this is none.
+
+        Raises:
+            FlagbrakeError: they could not be read.
+        """
+        return self.keys is None or key in frozenset(self.keys())
+
     def names(self) -> Survey | None:
         """Everything that exists here, the flags by their keys only; ``None`` where only flags can be listed.
 

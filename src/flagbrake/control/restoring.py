@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flagbrake.control.coverage import Catalogue, covered
+from flagbrake.control.coverage import Catalogue, covered, nearest
 from flagbrake.control.hearing import hear
 from flagbrake.control.lanes import Fanout, LaneOutcome, lifting
 from flagbrake.control.plane import Plane, log, reason_of
@@ -105,7 +104,7 @@ def select(text: str, standing: Standing) -> tuple[Kill, ...]:
 
 def _not_killed(text: str, standing: Standing) -> NotFound:
     names = sorted({str(item.kill.scope) for item in standing.kills})
-    near = difflib.get_close_matches(text, [*names, *(n.partition(":")[2] for n in names)], n=3, cutoff=0.5)
+    near = nearest(text, [*names, *(n.partition(":")[2] for n in names)])
     silent = "; ".join(f"the lane {lane} could not be read: {why}" for lane, why in standing.unread)
     fact = f"Nothing named '{text}' is killed in {standing.environment} ({standing.store})"
     return NotFound(
