@@ -194,10 +194,14 @@ class OutcomeQueue:
                     self._changed.wait_for(lambda: self._closing or self._hurry, pause)
                 self._hurry = False
                 # Closing: what could not be written by now will not be.
-                return self._end() if self._closing else self._in_hand
+                if not self._closing:
+                    return self._in_hand
+                self._thread = None  # under the lock, so that a reopened queue knows it needs a new one
+                return None
             while not self._waiting:
                 if self._closing:
-                    return self._end()
+                    self._thread = None
+                    return None
                 self._hurry = False
                 self._changed.wait()
             self._changed.wait_for(
@@ -207,10 +211,6 @@ class OutcomeQueue:
             for _ in self._in_hand:
                 self._waiting.popleft()
             return self._in_hand
-
-    def _end(self) -> None:
-        # Under the lock, so that a reopened queue knows it needs a new thread.
-        self._thread = None
 
     def _write(self, batch: Sequence[Outcome]) -> int:
         """Write a batch, one by one if it is refused whole; return how many were refused."""
