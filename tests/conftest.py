@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flagbrake.store import open_store
+from tests.support.places import Place
 from tests.support.servers import PostgreSQL, shared, temporary
 
 
@@ -43,3 +47,27 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'flags.db'}"
     url: str = request.getfixturevalue("postgresql_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgresql: PostgreSQL) -> Iterator[str]:
+    with postgresql.database() as url:
+        open_store(url, project="shop", environment="production", create=True).close()
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "flags.db"
+    open_store(f"sqlite:///{path}", project="shop", environment="production", create=True).close()
+    return path
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A store of each kind with nothing in it; much cheaper than a database of its own (``store_url``)."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{shutil.copy(request.getfixturevalue('_template'), tmp_path / 'flags.db')}"
+    else:
+        url = request.getfixturevalue("_migrated")
+    return Place(url, f"shop-{secrets.token_hex(4)}")

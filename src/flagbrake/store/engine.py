@@ -377,6 +377,7 @@ def _postgresql_engine(url: URL) -> Engine:
     def begin(conn: Connection) -> None:
         # Local to the transaction, so that nothing leaks to others through a connection pooler.
         ms = max(1, int(conn.get_execution_options().get(_DEADLINE, DEADLINE) * 1000))
-        conn.exec_driver_sql(f"SET LOCAL statement_timeout={ms}; SET LOCAL lock_timeout={ms}")
+        # The lock's comes first, so that waiting for another writer is told from a slow database.
+        conn.exec_driver_sql(f"SET LOCAL lock_timeout={ms}; SET LOCAL statement_timeout={ms + ms // 10 + 20}")
 
     return engine

@@ -128,6 +128,7 @@ class StoreLane(KillLane):
                 subject=row["scope"],
                 reason=reason,
                 before=kill_to_data(next(_read(row, self._db.environment))),
+                after={"id": kill.id, "lifted_epoch": epoch},
                 lane=self.name,
             )
             self._announce(conn)
