@@ -27,6 +27,8 @@ from tests.support.storing import delete, put
 from tests.support.waiting import wait_until
 
 Cap = ProviderCapability
+#: What SqlControl does not keep yet.
+KNOWN = {"refusals.bad_value": "a variant of another kind than its flag is written, and cannot be read any more"}
 Wrap = Callable[[FeatureProvider], FeatureProvider]
 
 
@@ -61,6 +63,10 @@ def memory(wrap: Wrap = lambda provider: provider) -> Harness:
         remove=source.remove,
         audited=lambda key: [(w.by, w.comment) for w in control.written if w.change.key == key],
         in_process=True,
+        known_deviations={
+            "events.after_shutdown": "MemoryProvider.put tells after shutdown too; through the SDK nobody hears it",
+            "refusals.bad_value": "evaluate.check does not compare the variants' values with the flag's kind",
+        },
         # There is no vendor that could go away, refuse a key or hang.
         capabilities=all_but(Cap.STALE, Cap.UNAVAILABLE_INIT, Cap.AUTHENTICATION, Cap.HANGING_INIT),
     )
@@ -133,6 +139,10 @@ def sqlite(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Har
         wrap,
         break_vendor=break_vendor,
         restore_vendor=restore_vendor,
+        known_deviations={
+            **KNOWN,
+            "refusals.unreachable": "a store keeps writing into a file that was moved away while it was open",
+        },
         # A file asks for no key, and it answers or is not there.
         capabilities=all_but(Cap.AUTHENTICATION, Cap.HANGING_INIT),
     ) as harness:
@@ -156,6 +166,9 @@ def postgresql(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator
                 make_rejected=lambda make: make(server.url(user="nobody")),
                 make_hanging=lambda make: make(f"postgresql://postgres@127.0.0.1:{port}/postgres"),
                 patience=20.0,
+                known_deviations=KNOWN,
+                # A role that does not exist is NOT_READY: the feed goes on trying, for a role can be made.
+                capabilities=all_but(not_yet=(Cap.AUTHENTICATION,)),
             ) as harness,
         ):
             yield harness

@@ -7,10 +7,17 @@ import pytest
 from flagbrake_contract import Outcome, all_rules, judge
 from flagbrake_contract import kill as kill_rules
 from tests.contract.broken_answers import ANSWERS
+from tests.contract.broken_calls import USES
+from tests.contract.broken_controls import WRITERS
+from tests.contract.broken_events import EVENTS
+from tests.contract.broken_guards import GUARDS
+from tests.contract.broken_life import LIVES
+from tests.contract.broken_people import PEOPLE
+from tests.contract.broken_reading import READERS
 from tests.contract.sabotage import Sabotage
 
 RULES = {rule.id: rule for rule in all_rules()}
-SABOTAGES: list[Sabotage] = [*ANSWERS]
+SABOTAGES: list[Sabotage] = [*ANSWERS, *PEOPLE, *USES, *LIVES, *EVENTS, *GUARDS, *READERS, *WRITERS]
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=str)

@@ -129,20 +129,20 @@ def async_many(h: Harness) -> None:
 
 @rule()
 def async_cancellation(h: Harness) -> None:
-    """Cancelling a task that evaluates in a loop cancels it: the provider swallows no CancelledError."""
+    """Cancelling a task in the middle of a call cancels it: the provider swallows no CancelledError."""
     flag = h.serving("x")
 
-    async def forever() -> None:
-        while True:
-            await ask_async(h.provider, flag.key, "default")
-            await asyncio.sleep(0)
+    async def call() -> None:
+        await ask_async(h.provider, flag.key, "default")
+        # A provider may deliver the cancellation here: openfeature-sdk 0.10 breaks on one that leaves a provider.
+        await asyncio.sleep(0.2)
 
     async def cancelled() -> bool:
-        task = asyncio.create_task(forever())
-        await asyncio.sleep(0.01)
+        task = asyncio.create_task(call())
+        await asyncio.sleep(0)
         task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=5)
-        return bool(done) and task.cancelled()
+        await asyncio.wait({task}, timeout=5)
+        return task.cancelled()
 
     holds(run(cancelled()), expected="a cancelled task", came="a task that goes on")
 

@@ -73,6 +73,7 @@ def threads_while_changing(h: Harness) -> None:
     try:
         for number in range(1, 21):
             h.serving(f"{number}-{number}", key=key)
+            pause.wait(0.003)
     finally:
         stop.set()
         for reader in readers:

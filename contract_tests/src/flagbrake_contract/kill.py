@@ -304,8 +304,9 @@ def kills_named_variant(h: Harness) -> None:
     """An undeclared flag serves the variant that the killer named on the spot."""
     with guarded(h) as g:
         key = h.serving("x").key
-        g.kill(f"flag:{key}", serve="other", serve_value=SAFE)
-        same(succeeds(ask(g.guard, key, "default")).value, SAFE)
+        g.kill(f"flag:{key}", serve="named", serve_value="a third text")
+        answer = succeeds(ask(g.guard, key, "default"))
+        same((answer.value, answer.variant), ("a third text", "named"))
 
 
 @rule()
