@@ -23,7 +23,8 @@ An adapter keeps the contract when all rules hold for it. A whole test file of s
 - **Capabilities**: everything counts as FULL unless the harness (for providers) or the control declares VENDOR_CANNOT
   or NOT_YET. Rules of a capability that is not FULL are skipped and shown as `not declared`, never as passed; its
   witness runs all the same, and when it passes the declaration is wrong and the rule fails. A control raises
-  `Unsupported` for what it does not declare. The first fifteen capabilities are the tags of OpenFeature's own provider conformance kit.
+  `Unsupported` for what it does not declare. The first fifteen capabilities are the tags of OpenFeature's own provider
+  conformance kit.
 - **Known deviations**: `Harness(known_deviations={{"rule.id": "why, and where it is tracked"}})`. One that holds fails.
 - **No quiet overrides**: a subclass that replaces a test of the contract is refused when it is imported.
 - **Staged rules** only warn until the version of flagbrake-contract that they name.
