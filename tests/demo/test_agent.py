@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from tests.demo.kills import a_kill
 
 from flagbrake.demo.agent import Agent, Brake, GaveUp, agent
 from flagbrake.demo.corpus import Library, gather
 from flagbrake.demo.questions import Question, Topic, WrongAnswer, ask, check
 from flagbrake.demo.readers import READERS, LineReader, MendedPatternReader, Parameter, PatternReader
 from flagbrake.errors import Halted
+from tests.demo.kills import a_kill
 
 OFF = Brake(step=lambda: None, tool=lambda _name: None)
 

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from flagbrake.rollout.service import RolloutStatus
 
 #: Short bakes, for an audience: minutes become seconds. The judge and its error rate stay what they are.
-_PLAN: Final[Mapping[str, Any]] = {
+PLAN: Final[Mapping[str, Any]] = {
     "steps": "1,5,25,50,100",
     "bake": "3s",
     "interval": "1s",
     "settle": "1s",
-    "checks": [{"min_sample": 20}],
+    "checks": [{"min_sample": 30}],
 }
 _LONGEST_SECONDS: Final = 90.0
 _LOOK_SECONDS: Final = 0.2
 _NOTHING: Final = Count(0, 0)
 
 
-def caught(stage: Stage, canary: str) -> None:
-    """A rollout of a version with a defect: the engine must roll it back by itself."""
-    status, _, seconds = _roll_out(stage, canary)
+def caught(stage: Stage, canary: str, plan: Mapping[str, Any] = PLAN) -> bool:
+    """A rollout of a version with a defect: the engine must roll it back by itself. Returns whether it did."""
+    status, _, seconds = _roll_out(stage, canary, plan)
     kinds = ", ".join(f"{number} {kind}" for kind, number in errors(stage.workers, canary).most_common())
     stage.show.say(f"{status.words} ({kinds})", "bold")
     tally = status.assessments[0]["tally"] if status.assessments else {}
@@ -51,11 +51,12 @@ def caught(stage: Stage, canary: str) -> None:
     default = stage.plane.control.read(FLAG).flag.default
     held = status.phase is Phase.ROLLED_BACK and default == "v1" and bool(status.why)
     account.promise(f"{canary} was caught and rolled back by itself, with a reason", held=held)
+    return held
 
 
-def passed(stage: Stage, canary: str) -> None:
+def passed(stage: Stage, canary: str, plan: Mapping[str, Any] = PLAN) -> None:
     """A rollout of a sound version: it must reach everybody."""
-    status, steps, seconds = _roll_out(stage, canary)
+    status, steps, seconds = _roll_out(stage, canary, plan)
     stage.show.say(status.words, "bold")
     way = " -> ".join(step for step in steps if step != "0")
     stage.account.fact(f"decision on {canary}", f"{status.words}; {way} % in {seconds:.0f} s")
@@ -65,12 +66,12 @@ def passed(stage: Stage, canary: str) -> None:
     stage.account.promise(f"{canary}, mended, went to 100 %", held=held)
 
 
-def _roll_out(stage: Stage, canary: str) -> tuple[RolloutStatus, list[str], float]:
+def _roll_out(stage: Stage, canary: str, options: Mapping[str, Any]) -> tuple[RolloutStatus, list[str], float]:
     """Start a rollout and watch until it ends; returns its last status, the percentages seen, the seconds."""
     earlier = counts(stage.workers)
     begun = time.monotonic()
     rollouts = stage.plane.rollouts
-    plan = Plan.from_options(FLAG, canary, "v1", **_PLAN)
+    plan = Plan.from_options(FLAG, canary, "v1", **options)
     started = rollouts.start(plan, by=OPERATOR, reason=f"{canary} is ready")
     steps: list[str] = []
     pause = threading.Event()
@@ -110,6 +111,7 @@ def _scene(status: RolloutStatus, now: Mapping[str, Count], earlier: Mapping[str
         phase = f"step {status.step + 1} of {len(status.steps)}, {status.verdict.replace('_', ' ') or 'no data'}"
     return Scene(
         title=f"{FLAG}: {status.canary} against {status.baseline}",
+        step="" if status.terminal or status.step < 0 else f"{status.percent} %",
         phase=phase,
         words="" if status.terminal or share == WHOLE else status.words,
         rows=rows,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import time
+import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from rich.text import Text
 from flagbrake.demo.crew import Count
 
 _TAPE_WIDTH = 104
-_PLAIN_LINE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A rollout at one moment. ``evidence`` and ``limit`` are ``None`` before the judge has seen anything."""
+    """A rollout at one moment: at which step (the share as text, empty before and after), and what the judge says.
+
+    ``evidence`` and ``limit`` are ``None`` before the judge has seen anything.
+    """
 
     title: str
+    step: str
     phase: str
     words: str
     rows: Sequence[Row]
     evidence: float | None = None
     limit: float | None = None
-    ended: bool = False
 
 
 class Update(Protocol):
@@ -94,24 +97,24 @@ class Show:
 
     @contextmanager
     def live(self) -> Iterator[Update]:
-        """Show scenes in one place; the last one stays."""
+        """Show scenes in one place; each step leaves one line behind, and the last scene stays."""
         last: list[Scene] = []
+
+        def shown(scene: Scene) -> None:
+            if last and last[0].step != scene.step and last[0].step:
+                self._line(_left_behind(last[0]))
+            last[:] = [scene]
+
         if self.console.is_terminal:
             with Live(console=self.console, auto_refresh=False, transient=True) as live:
 
                 def update(scene: Scene) -> None:
-                    last[:] = [scene]
+                    shown(scene)
                     live.update(picture(scene), refresh=True)
 
                 yield update
         else:
-            lines = _PlainLines(self.console)
-
-            def update(scene: Scene) -> None:
-                last[:] = [scene]
-                lines.show(scene)
-
-            yield update
+            yield shown
         for scene in last:
             self.print(picture(scene))
 
@@ -119,26 +122,9 @@ class Show:
         """Write the tape."""
         if self.capture:
             self.capture.parent.mkdir(parents=True, exist_ok=True)
-            self._tape.save_svg(str(self.capture), title="flagbrake demo")
-
-
-class _PlainLines:
-    """A line whenever the step or the phase changes, and every two seconds."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.shown = ""
-        self.next = 0.0
-
-    def show(self, scene: Scene) -> None:
-        now = time.monotonic()
-        if scene.phase == self.shown and now < self.next:
-            return
-        self.shown, self.next = scene.phase, now + _PLAIN_LINE_SECONDS
-        rows = "; ".join(
-            f"{row.version} {row.share}: {row.count.failures} of {row.count.runs} failed" for row in scene.rows
-        )
-        self.console.print(Text(f"  {scene.phase} | {rows} | {scene.words}"), soft_wrap=True)
+            picture = self._tape.export_svg(title="flagbrake demo")
+            # The picture loads nothing from elsewhere: without the web font its letters are the reader's own.
+            self.capture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL), encoding="utf-8")
 
 
 def picture(scene: Scene) -> RenderableType:
@@ -151,19 +137,24 @@ def picture(scene: Scene) -> RenderableType:
         share = row.count.share
         failed = "-" if share is None else f"{share * 100:.1f} %"
         table.add_row(f"  {row.version}", row.share, f"{row.count.runs}", f"{row.count.failures}", failed)
-    judge = scene.words
-    if scene.evidence is not None and scene.limit is not None:
-        judge += f"   evidence {_short(scene.evidence)} of {_short(scene.limit)} {_bar(scene.evidence, scene.limit)}"
-    return Group(Text(f"  {scene.title}: {scene.phase}", style="cyan"), table, Text(f"  {judge}", style="dim"))
+    head = Text(f"  {scene.title}: {scene.phase}", style="cyan")
+    return Group(head, table, Text(f"  {_judged(scene)}", style="dim"))
 
 
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
+def _left_behind(scene: Scene) -> Text:
+    """What is remembered of a step: ``at 5 %: v2 fails 7.1 %, v1 1.5 %; evidence 12``."""
+    return Text(f"  at {scene.step:>5}: {_judged(scene)}", style="dim")
+
+
+def _judged(scene: Scene) -> str:
+    if scene.evidence is None or scene.limit is None:
+        return scene.words
+    evidence = f"{scene.evidence:.0f}" if scene.evidence >= 10 else f"{scene.evidence:.2g}"
+    bar = _bar(scene.evidence, scene.limit)
+    return "; ".join(filter(None, (scene.words, f"evidence {evidence} {bar} rolls back at {scene.limit:.0f}")))
 
 
 def _bar(evidence: float, limit: float) -> str:
     """How near the judge is to a rollback; logarithmic, as evidence multiplies."""
-    import math
-
     filled = 0 if evidence <= 1 else min(10, round(10 * math.log(evidence) / math.log(limit)))
     return "[" + "#" * filled + "." * (10 - filled) + "]"

@@ -6,10 +6,10 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flagbrake.demo import braking, rolling
 from flagbrake.demo.crew import Crew, counts
@@ -38,12 +38,13 @@ interval = 0.5
 _START_SECONDS: Final = 90.0
 
 
-def tell(*, directory: Path | None = None, capture: Path | None = None) -> int:
+def tell(*, directory: Path | None = None, capture: Path | None = None, plan: Mapping[str, Any] = rolling.PLAN) -> int:
     """Tell the whole story; returns the exit code: 0 only if every promise held.
 
     Args:
         directory: an empty or new folder where the store and the logs stay; a temporary one unless given.
         capture: an SVG file to draw the terminal into.
+        plan: steps, bake and checks of both rollouts.
 
     Raises:
         InvalidInput: the folder has something in it.
@@ -57,7 +58,7 @@ def tell(*, directory: Path | None = None, capture: Path | None = None) -> int:
     config.write_text(_CONFIGURATION, encoding="utf-8")
     try:
         with _no_other_settings(), Crew(where) as crew, control_plane(config, create=True) as plane:
-            kept = play(Stage(show, crew, plane, config))
+            kept = play(Stage(show, crew, plane, config), plan)
     except KeyboardInterrupt:
         show.say("interrupted: every process that was started has been stopped", "yellow")
         return 130
@@ -65,20 +66,20 @@ def tell(*, directory: Path | None = None, capture: Path | None = None) -> int:
     return 0 if kept else 1
 
 
-def play(stage: Stage) -> bool:
+def play(stage: Stage, plan: Mapping[str, Any] = rolling.PLAN) -> bool:
     """All acts; True if every promise held."""
     show, begun = stage.show, time.monotonic()
     show.act("1  Four agents answer questions about Python's own documentation")
     set_up(stage)
     show.act("2  v2 is rolled out: two patterns instead of forty lines")
-    rolling.caught(stage, "v2")
-    show.act("3  v3 is rolled out: v2, mended")
-    rolling.passed(stage, "v3")
-    before = stage.plane.control.read(FLAG)
-    show.act(f"4  flagbrake kill {SCOPE}")
-    braking.kill(stage)
-    show.act(f"5  flagbrake restore {SCOPE}")
-    braking.restore(stage, before, {"v3"})
+    if rolling.caught(stage, "v2", plan):  # else nobody can go on from there
+        show.act("3  v3 is rolled out: v2, mended")
+        rolling.passed(stage, "v3", plan)
+        before = stage.plane.control.read(FLAG)
+        show.act(f"4  One command stops all four: flagbrake kill {SCOPE}")
+        braking.kill(stage)
+        show.act(f"5  One command brings back what was there: flagbrake restore {SCOPE}")
+        braking.restore(stage, before, {"v3"})
     sum_up(stage, time.monotonic() - begun)
     return stage.account.kept
 
