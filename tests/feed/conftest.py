@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def make_feed(store_url: str, state_dir: Path) -> Iterator[Callable[..., StoreFeed]]:
-    """Makes feeds, not started, and stops them after the test."""
+def make_feed_at(state_dir: Path) -> Iterator[Callable[..., StoreFeed]]:
+    """Makes feeds of an address, not started, and stops them after the test."""
     made: list[StoreFeed] = []
 
-    def make(url: str = store_url, **options: Any) -> StoreFeed:
+    def make(url: str, **options: Any) -> StoreFeed:
         made.append(StoreFeed(url, **{**HOME, "state_dir": state_dir, **options}))
         return made[-1]
 
@@ -40,6 +41,12 @@ def make_feed(store_url: str, state_dir: Path) -> Iterator[Callable[..., StoreFe
     for feed in made:
         while feed._users:
             feed.stop()
+
+
+@pytest.fixture
+def make_feed(store_url: str, make_feed_at: Callable[..., StoreFeed]) -> Callable[..., StoreFeed]:
+    """The same, of the store of each kind."""
+    return functools.partial(make_feed_at, store_url)
 
 
 @pytest.fixture

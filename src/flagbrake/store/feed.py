@@ -284,13 +284,13 @@ class StoreFeed:
     def _sync(self, watch: Watch, *, whole: bool) -> None:
         """Read what changed in one transaction; kills are handed on before flags are decoded."""
         before = self._snapshot
-        at = rows.counters(watch, self._home)
         if self._closed and not self.last_known_good.witness_path.exists():
             self._witness, whole = None, True
-        if not whole and at == (before.revision, self._epoch):
-            self._touched()
-            return None
-        whole = whole or at[0] < before.revision
+        if not whole:
+            at = rows.counters(watch, self._home)
+            whole = at[0] < before.revision
+            if at == (before.revision, self._epoch):
+                return self._touched()
         if whole:
             self._identity = self._read_identity(watch)
         generation = watch.generation

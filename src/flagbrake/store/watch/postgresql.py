@@ -232,6 +232,8 @@ class PostgresqlWatch(Watch):
         for result in results:
             if result.status not in {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}:
                 message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+                if result.error_field(pq.DiagnosticField.SQLSTATE) == b"42P01":
+                    raise StoreUnavailable(f"{self._shown} has no flagbrake tables.", cure="flagbrake init")
                 raise self._unavailable(message or f"status {result.status}")
             rows.extend(_rows(result))
         return rows

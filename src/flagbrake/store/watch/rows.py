@@ -48,13 +48,10 @@ def kills(select: Select, home: Home) -> list[KillRow]:
 
 
 def since(select: Select, home: Home, kinds: Collection[Kind], revision: int) -> list[Row]:
-    """Every document that changed after a revision, the gone ones included."""
-    rows: list[Row] = []
-    for kind in kinds:
-        rows += _rows(
-            kind, select(f"SELECT {_COLUMNS} FROM {_TABLES[kind]} {_HERE} AND revision > ?", (*home, revision))
-        )
-    return rows
+    """Every document that changed after a revision, the gone ones included; one statement for all kinds."""
+    parts = [f"SELECT '{kind}', {_COLUMNS} FROM {_TABLES[kind]} {_HERE} AND revision > ?" for kind in kinds]
+    found = select(" UNION ALL ".join(parts), (*home, revision) * len(parts))
+    return [row for kind, *rest in found for row in _rows(Kind(str(kind)), [tuple(rest)])]
 
 
 def differing(select: Select, home: Home, kinds: Collection[Kind], known: Mapping[Name, Row]) -> list[Row]:

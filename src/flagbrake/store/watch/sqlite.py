@@ -45,6 +45,7 @@ class SqliteWatch(Watch):
         self._use_inotify = inotify
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._written = 0
         self._seen = -1
         self._gap = SAFETY
         self._hints: _Hints | None = None
@@ -86,6 +87,7 @@ class SqliteWatch(Watch):
             raise self._unavailable(error) from error
         self._db = db
         self._identity = (stat.st_dev, stat.st_ino)
+        self._written = stat.st_mtime_ns
         self._seen = -1  # a new connection counts anew: the first look reports a change
         return db
 
@@ -160,6 +162,9 @@ class SqliteWatch(Watch):
             log.warning("The database %s was replaced; reading the new file.", self.path)
             self.generation += 1
             self._disconnect()
+        elif stat.st_mtime_ns != self._written:
+            # A checkpoint, or a backup copied over the file, which an open connection's cache would hide.
+            self._disconnect()
 
     # --- reading ------------------------------------------------------------------------------------
 
@@ -210,6 +215,8 @@ class SqliteWatch(Watch):
             return StoreUnavailable(f"There is no database at {self.path}.", cure="flagbrake init")
         if isinstance(error, sqlite3.Error) and _is_busy(error):
             return StoreUnavailable(f"The database {self.path} is locked.", cure="find who holds it: fuser FILE")
+        if "no such table" in str(error):
+            return StoreUnavailable(f"The database {self.path} has no flagbrake tables.", cure="flagbrake init")
         return StoreUnavailable(f"The database {self.path} cannot be read: {error}.", cure="flagbrake doctor")
 
 
