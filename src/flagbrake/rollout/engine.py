@@ -16,7 +16,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from flagbrake.control.deadlines import Overdue, call
@@ -44,8 +44,6 @@ LEASE: Final = 30.0
 _NOTIFY: Final = 5.0
 #: Looks within one tick: confirm a write, decide, write, confirm. More would be a machine that never rests.
 _LOOKS: Final = 6
-#: Nothing new is written when less than this is left of the claim.
-_RESERVE: Final = LEASE / 2
 #: These events are told in the rollout's history only; the others are audited too.
 _NOT_AUDITED: Final = frozenset({"window", "edited", "blind", "seeing"})
 
@@ -195,6 +193,7 @@ class _Visit:
         self.writer = engine.writer
         self.row = row
         self.fence = fence
+        self.visited = now
         self.now = now
         self.document = Document.from_text(row.plan)
         self.plan = self.document.plan
@@ -213,6 +212,8 @@ class _Visit:
         return self.state
 
     def _decide(self, command: Command | None) -> Decision:
+        # A write may have taken seconds: what is confirmed now, is confirmed now.
+        self.now = self.visited + timedelta(seconds=self.engine.clock.monotonic() - self.began)
         look = looking.look_at_flag(self.writer.control, self.plan)
         killed = looking.standing_kill(self.store, self.engine.manifest, self.plan.flag)
         ref = self.writer.control.ref(self.plan.flag)
@@ -228,7 +229,7 @@ class _Visit:
 
     def _write(self, intent: Intent) -> bool:
         """Make the write; True if the flag should be looked at again now."""
-        if self.engine.clock.monotonic() - self.began > _RESERVE:
+        if self.engine.clock.monotonic() - self.began > self.engine.lease / 2:
             return False  # too little is left of the claim; the next tick writes it
         serve = machine.serve_meant(self.plan, self.document.serve_before, intent)
         change = SetDistribution(self.plan.flag, serve, rule=self.plan.rule)
@@ -237,6 +238,8 @@ class _Visit:
             self.writer.apply(change, by=intent.by, reason=reason, expected=intent.expected)
         except Conflict:
             return True  # somebody was first: look again, decide again
+        except LockBusy:
+            return False  # somebody is writing the flag; the next tick tries again
         except (Unavailable, RetryLater) as error:
             self._note_error(str(error))
             return False
