@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from flagbrake.control.deadlines import Overdue, call
-from flagbrake.errors import FlagbrakeError
+from flagbrake.control.deadlines import call
 from flagbrake.model.receipt import Ack, Hearing
 from flagbrake.ports.clock import Clock
 from flagbrake.ports.kills import Process
@@ -59,8 +58,8 @@ def look(
 def hear(listeners: Listeners, environment: str, *, epoch: int, since: datetime, wait: float, clock: Clock) -> Hearing:
     """Wait until every live process has applied ``epoch``, at most ``wait`` seconds.
 
-    Processes that appear meanwhile are waited for too. One that a kill ended has heard it. One that stops beating without leaving stays
-    missing: it may be cut off from the store and still be at work.
+    Processes that appear meanwhile are waited for too. One that a kill ended has heard it. One that stops
+    beating without leaving stays missing: it may be cut off from the store and still be at work.
     """
     start = clock.monotonic()
     seen: dict[str, Process] = {}
@@ -73,8 +72,8 @@ def hear(listeners: Listeners, environment: str, *, epoch: int, since: datetime,
         try:
             # Whoever was alive at the start is looked at to the end, even when it goes silent meanwhile.
             now = {p.id: p for p in look(listeners, environment, within=ALIVE + elapsed, applied=epoch)}
-        except (FlagbrakeError, Overdue) as error:
-            fault = str(error)
+        except Exception as error:  # noqa: BLE001 - it is stored already: what cannot be learnt is unknown
+            fault = str(error) or type(error).__name__
         else:
             fault = ""
             left |= {i: p for i, p in seen.items() if i not in now}

@@ -34,20 +34,22 @@ class Processes:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def live(self, within: float = 6.0) -> list[Process]:
+    def live(self, within: float = 6.0, *, applied: int | None = None) -> list[Process]:
         """Processes that were seen in the last ``within`` seconds and have not left, by the store's clock.
+
+        With ``applied`` also those that left after they had applied that epoch: a process that a kill ends
+        at once has heard it, and is gone before anybody can ask.
 
         Raises:
             StoreUnavailable: nobody knows.
         """
         table = schema.process
+        there = table.c.left_at.is_(None)
+        if applied is not None:
+            there |= table.c.epoch >= applied
         query = (
             select(table)
-            .where(
-                *self._db.mine(table),
-                table.c.left_at.is_(None),
-                table.c.seen_at >= self._db.now() - int(within * 1_000_000),
-            )
+            .where(*self._db.mine(table), there, table.c.seen_at >= self._db.now() - int(within * 1_000_000))
             .order_by(table.c.started_at, table.c.id)
         )
         with self._db.reading() as conn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import random
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.config import Config
-from flagbrake.errors import FlagbrakeError
+from flagbrake.errors import FlagbrakeError, NotAllowed
 from flagbrake.kill import runtime
 from flagbrake.kill.board import Board
 from flagbrake.kill.guard import Guard
@@ -197,7 +199,9 @@ class WiredGuard(Guard):
             presence.start()
             opened.callback(presence.leave)
             self.board.acknowledge(presence, lane="store")
+            opened.callback(_watching(self._store, self.settings.engine_silent_after))
         if self._queue is not None:
+            self._queue.reopen()
             opened.callback(self._queue.close)
         installed = runtime.install(
             Runtime(self.board, environment=self.settings.environment, provider=self, queue=self._queue)
@@ -209,3 +213,33 @@ class WiredGuard(Guard):
         opened, self._open = self._open, None
         if opened is not None:
             opened.close()
+
+
+def _watching(store: Store, silent_after: float) -> Callable[[], None]:
+    """Every process looks now and then whether a rollout goes on without an engine; return what ends it."""
+    from flagbrake.rollout.watchdog import Watchdog
+
+    ended = threading.Event()
+    dog = Watchdog(store, silent_after=silent_after)
+
+    def look() -> None:
+        # Jitter, so that a fleet does not ask as one.
+        while not ended.wait(silent_after * random.uniform(0.5, 1.0)):  # noqa: S311 - not a secret
+            try:
+                words = dog.check(store.clock.now())
+            except NotAllowed:
+                return  # the restricted role reads no rollouts: others look
+            except FlagbrakeError as error:
+                _log.debug("nobody knows whether the engine ticks: %s", error)
+            else:
+                if words:
+                    _log.error("ALARM: %s. Try: flagbrake engine", words)
+
+    thread = threading.Thread(target=look, name="flagbrake-watchdog", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        ended.set()
+        thread.join(5.0)
+
+    return end
