@@ -127,6 +127,15 @@ def test_shares_are_exact_to_the_bucket(name):
         assert variants_of(ramp("v2", at + 1, "v1", Bucketing(name)), [f"u{i}"]) == ["v2"]
 
 
+def test_every_slice_begins_at_its_bound():
+    """Of several variants each has the buckets from its bound up to, without, the next one's."""
+    register(Algorithm("test-identity", lambda _b, _k: int, lambda share: share, lambda position: position))
+    weights = (Weight("a", 10), Weight("b", 20), Weight("c", 30), Weight("d", WHOLE - 60))
+    units = ["0", "9", "10", "29", "30", "59", "60", "99999"]
+    got = variants_of(Distribution(weights, Bucketing("test-identity")), units)
+    assert "".join(got) == "aabbccdd"
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_bound_is_the_bucket_rule(name):
     """The bound on positions says the same as the bucket, at both of its sides, for shares of all sizes."""

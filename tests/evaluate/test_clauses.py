@@ -156,6 +156,13 @@ def test_present_asks_for_absence_itself():
     assert not matches(Op.PRESENT, [], {})
 
 
+def test_texts_of_other_types():
+    """A member of a string enumeration is its text; a list may hold what no operator compares with."""
+    assert matches(Op.IN, ["in", "b"], {"x": Op.IN})
+    assert matches(Op.IN, ["in"], {"x": [None, {}, Op.IN]})
+    assert not matches(Op.IN, ["in"], {"x": Op.IN}, negate=True)
+
+
 def test_where_attributes_are_read():
     """Own, nested, of another context kind, the key itself; a dot has no meaning."""
     for attribute, attributes in [

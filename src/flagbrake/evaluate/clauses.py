@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate.operators import SETS, VALUELESS, refuse_unsupported, test_of
-from flagbrake.model.clause import TARGETING_KEY, USER, Attribute, Case, Clause, ListMode, OnMissing, Op
+from flagbrake.model.clause import TARGETING_KEY, USER, Attribute, Case, Clause, ListMode, OnMissing, Op, Semantics
 
 
 class Rules(Protocol):
@@ -59,6 +59,7 @@ def predicate(clause: Clause) -> Predicate:
     """
     if clause.op in VALUELESS:
         return _valueless(clause)
+    refuse_unsupported(clause)
     if _is_plain_text(clause):
         return _plain_text(clause)
     return _general(clause)
@@ -87,7 +88,6 @@ def all_of(clauses: tuple[Clause, ...]) -> Predicate | None:
 
 def _general(clause: Clause) -> Predicate:
     test = test_of(clause)
-    read = reader(clause.attribute)
     sense = not clause.negate
     absent = clause.negate and clause.semantics.on_missing is OnMissing.AS_FALSE
     listed = clause.semantics.list_mode
@@ -109,6 +109,7 @@ def _general(clause: Clause) -> Predicate:
             return test(value) is sense if type(value) in _SCALARS else judge(value)
 
         return matches_own
+    read = reader(clause.attribute)
 
     def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
         value = read(key, attributes)
@@ -133,28 +134,38 @@ def _is_plain_text(clause: Clause) -> bool:
 
 def _plain_text(clause: Clause) -> Predicate:
     """The commonest clause, ``country in [...]``, without a call beyond the lookup."""
-    others = _general(clause)  # lists, numbers, absent
     name = clause.attribute.path[0]
     sense = not clause.negate
-    if len(clause.values) == 1:
-        wanted = clause.values[0]
+    texts = frozenset(clause.values)
+    semantics = clause.semantics
+    if len(texts) == 1:
+        (wanted,) = texts
 
-        def equals(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> bool:
+        def equals(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
             value = attributes.get(name)
             if type(value) is str:
                 return (value == wanted) is sense
-            return others(key, attributes, rules)
+            return _rare_text(value, texts, semantics, sense=sense)
 
         return equals
-    texts = frozenset(clause.values)
 
-    def among(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> bool:
+    def among(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
         value = attributes.get(name)
         if type(value) is str:
             return (value in texts) is sense
-        return others(key, attributes, rules)
+        return _rare_text(value, texts, semantics, sense=sense)
 
     return among
+
+
+def _rare_text(value: Any, texts: frozenset[str], semantics: Semantics, *, sense: bool) -> bool:
+    """What ``_plain_text`` does with a value that is not simply a string."""
+    if value is None:
+        return not sense and semantics.on_missing is OnMissing.AS_FALSE
+    if isinstance(value, LISTS):
+        any_element = semantics.list_mode is ListMode.ANY
+        return (any_element and any(isinstance(element, str) and element in texts for element in value)) is sense
+    return (isinstance(value, str) and value in texts) is sense
 
 
 def _valueless(clause: Clause) -> Predicate:
