@@ -173,7 +173,8 @@ def test_another_durable_lane_saves_it_but_nobody_knows_who_heard(bench):
     assert bench.ear.events()[0] == "kill"
 
 
-def test_a_hung_control_does_not_delay_a_declared_scope(bench):
+@pytest.mark.parametrize("target", ["agent:refunds", f"flag:{KEY}"])
+def test_a_hung_control_does_not_delay_a_declared_scope(bench, target):
     """What the manifest knows is killed without waiting for the vendor."""
     bench.listen("one")
     bench.declare(Declaration(KEY, safe_variant="v1", scopes=(AGENT,)))
@@ -184,9 +185,10 @@ def test_a_hung_control_does_not_delay_a_declared_scope(bench):
         seen.append(key)
 
     control.on_read = hang
-    receipt = bench.switch(control=control, deadlines=Deadlines()).kill("agent:refunds", by="ann", reason="x")
+    receipt = bench.switch(control=control, deadlines=Deadlines(look=60)).kill(target, by="ann", reason="x")
     assert receipt.hearing.complete
     assert seen
+    assert receipt.hearing.last_ms < 9_000, "nobody waited for the vendor, which hangs for 10 s without a kill"
 
 
 def test_a_control_that_stays_hung_shortens_the_list_only(bench):
@@ -201,6 +203,29 @@ def test_a_control_that_stays_hung_shortens_the_list_only(bench):
         assert any("could not all be read" in warning for warning in receipt.warnings)
     finally:
         release.set()
+
+
+def test_a_broken_adapter_does_not_keep_a_kill_from_being_made(bench):
+    """Whatever it raises, the kill is stored and heard; that it could not be checked is said."""
+    bench.listen("one")
+    control = TableControl(agent_flag())
+    control.on_read = raising(KeyError("items"))
+    control.states = raising(TypeError("no list"))  # type: ignore[method-assign]
+    with pytest.raises(KillUnheard, match="could not be checked") as unheard:
+        bench.switch(control=control).kill(f"flag:{KEY}", by="ann", reason="x")
+    assert unheard.value.receipt.hearing.complete
+
+
+def test_listeners_that_cannot_be_asked_are_unknown(bench):
+    """The kill is stored; who heard it nobody knows, and nothing else is claimed."""
+
+    class Broken:
+        def live(self, *args, **rest):
+            raise OSError("no table")
+
+    with pytest.raises(KillUnheard, match="nobody knows who heard it"):
+        bench.switch(listeners=Broken()).kill(KEY, by="ann", reason="x", wait=0.1)
+    assert len(bench.store.kills.read().kills) == 1
 
 
 # --- telling -----------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flagbrake.control.coverage import Catalogue, covered, find
-from flagbrake.control.deadlines import Job, Overdue, call
+from flagbrake.control.deadlines import Job, call
 from flagbrake.control.plane import Plane, Survey, reason_of
-from flagbrake.errors import FlagbrakeError, NotFound
+from flagbrake.errors import NotFound
 from flagbrake.model.kill import Scope
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.state import FlagState
@@ -50,7 +50,7 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
     state = None
     try:
         state = job.result(within=plane.deadlines.look)
-    except (FlagbrakeError, Overdue) as error:
+    except Exception as error:  # noqa: BLE001 - a broken adapter must not keep a kill from being made
         fault = fault or reason_of(error)
     if state is not None:
         partial = replace(partial, flags={state.ref.key: state.flag})
@@ -58,7 +58,7 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
     if not _known(text, partial) and not fault:
         try:
             survey = call("flags", lambda: plane.names() or plane.survey(), within=plane.deadlines.look)
-        except (FlagbrakeError, Overdue) as error:
+        except Exception as error:  # noqa: BLE001 - a broken adapter must not keep a kill from being made
             survey = replace(survey, fault=reason_of(error))
     found = find(text, survey.catalogue, arm=arm)
     return Target(found.scope, found.known, survey, state)
@@ -79,7 +79,7 @@ def _declared(plane: Plane) -> tuple[Catalogue, str]:
         manifest, registered = call(
             "manifest", lambda: (plane.manifest(), frozenset(plane.registered())), within=plane.deadlines.look
         )
-    except (FlagbrakeError, Overdue) as error:
+    except Exception as error:  # noqa: BLE001 - a broken adapter must not keep a kill from being made
         fault = reason_of(error)
     known = Catalogue(plane.environment, manifest, all_flags=False, declared=not fault, registered=registered)
     return known, fault
@@ -98,7 +98,7 @@ def look_around(plane: Plane, target: Target, *, prerequisites: bool = False) ->
             survey = target.survey
         else:
             survey = plane.survey()
-    except FlagbrakeError as error:
+    except Exception as error:  # noqa: BLE001 - as above
         survey = _with_some(plane, target, replace(target.survey, fault=reason_of(error)), most=_READ)
     if target.flag is None:
         return survey
@@ -112,7 +112,7 @@ def _with_some(plane: Plane, target: Target, survey: Survey, *, most: int) -> Su
     for flag in covered(target.scope, survey.catalogue)[:most]:
         try:
             state = plane.state(flag.flag)
-        except FlagbrakeError:
+        except Exception:  # noqa: BLE001, S112 - as above; what is missing is told as the survey's fault
             continue
         if state is not None:
             states[flag.flag] = state

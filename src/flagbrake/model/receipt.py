@@ -81,8 +81,9 @@ class Covered:
     """A flag that a scope covers.
 
     ``safe`` is what it serves while killed, ``None`` when undeclared: then its off variant. ``because`` is
-    the flag's own scope that is covered; ``off_variant`` is ``None`` when there is none or it was not read; ``conditional`` when only contexts of this scope are concerned
-    (``tenant:acme``); ``needs`` the covered flag it depends on, when it is listed as a dependent.
+    the flag's own scope that is covered; ``off_variant`` is ``None`` when there is none or it was not read;
+    ``conditional`` when only contexts of this scope are concerned (``tenant:acme``); ``needs`` the covered
+    flag it depends on, when it is listed as a dependent.
     """
 
     flag: str
