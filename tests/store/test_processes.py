@@ -117,3 +117,14 @@ def test_rows_of_the_dead_can_be_pruned(timed: Store, clock: HandClock):
         presence.leave()
         clock.forward(15 * 3600)
     assert timed.processes.prune() == 1
+
+
+def test_who_left_after_applying_a_kill_has_heard_it(store: Store):
+    """A process that a kill ends is not live any more, but counts among those that applied the epoch."""
+    presence = Presence(store, beat=600)
+    presence.applied(7, AT)
+    wait_until(lambda: [row.epoch for row in store.processes.live()] == [7], why="the acknowledgement")
+    presence.leave()
+    assert store.processes.live() == []
+    assert [row.epoch for row in store.processes.live(applied=7)] == [7]
+    assert store.processes.live(applied=8) == []

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -48,9 +48,17 @@ class PostgreSQL:
         options = f"-k {self.folder}"
         pg_ctl(["-w", "-o", options, "-l", str(self.data / "log"), "start"], pgdata=self.data, user=self.user)
 
+    def running(self) -> bool:
+        """True if its process lives."""
+        try:
+            os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), 0)
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            return False
+        return True
+
     def stop(self) -> None:
         """Stop at once, cutting every connection, as a crash would; a stopped server stays stopped."""
-        if (self.data / "postmaster.pid").exists():
+        if self.running():
             pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=self.data, user=self.user)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
@@ -102,36 +110,43 @@ def temporary() -> Path:
 def shared(run: str) -> Iterator[PostgreSQL]:
     """The server that all worker processes of one test run share; the last one to leave stops it.
 
-    ``run`` names the test run. Whoever comes first starts it; users are counted in a locked file.
+    ``run`` names the test run. Every user holds a shared lock as long as it lives, so one that was killed
+    does not count.
     """
     folder = Path(tempfile.gettempdir()) / f"fbpg-{run}"
-    folder.mkdir(exist_ok=True)
     server = PostgreSQL(folder)
-    with _counted(folder, +1) as users:
-        if users == 1:
-            server.start()
-    try:
-        yield server
-    finally:
-        with _counted(folder, -1) as users:
-            if users == 0:
-                server.remove()
+    with ExitStack() as stack:
+        with _alone(folder):
+            folder.mkdir(exist_ok=True)
+            users = stack.enter_context(folder.with_suffix(".users").open("a"))
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not server.running():
+                server.start()
+        try:
+            yield server
+        finally:
+            with _alone(folder):
+                try:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    pass  # others are still at it
+                else:
+                    server.remove()
+                    for suffix in (".users", ".lock"):
+                        folder.with_suffix(suffix).unlink()
 
 
 @contextmanager
-def _counted(folder: Path, step: int) -> Iterator[int]:
-    """Hold the folder's lock, with the number of users after this step."""
-    # Beside the folder, which the last user deletes.
-    with folder.with_suffix(".users").open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        users = int(file.read() or 0) + step
-        yield users
-        file.truncate(0)
-        file.write(str(users))
-        file.flush()
-        if users == 0:
-            folder.with_suffix(".users").unlink(missing_ok=True)
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time starts or stops the server. The lock is beside the folder, which goes away."""
+    path = folder.with_suffix(".lock")
+    while True:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held it before may have removed it: then another file is the lock by now.
+            if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                yield
+                return
 
 
 def psql(url: str, statement: str) -> str:

@@ -8,10 +8,11 @@ import os
 import socket
 import threading
 import uuid
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 
 from flagbrake.errors import FlagbrakeError
 from flagbrake.ports.kills import Process
@@ -44,9 +45,9 @@ class Processes:
             StoreUnavailable: nobody knows.
         """
         table = schema.process
-        there = table.c.left_at.is_(None)
+        there: ColumnElement[bool] = table.c.left_at.is_(None)
         if applied is not None:
-            there |= table.c.epoch >= applied
+            there = there | (table.c.epoch >= applied)
         query = (
             select(table)
             .where(*self._db.mine(table), there, table.c.seen_at >= self._db.now() - int(within * 1_000_000))
@@ -76,6 +77,20 @@ class Processes:
             return conn.execute(table.delete().where(*self._db.mine(table), gone)).rowcount
 
 
+@dataclass(slots=True)
+class _Life:
+    """One row and the thread that writes it: from a start, or a fork, to leaving."""
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: int = 0
+    #: The newest epoch and when it was applied; replaced whole, so that reading it needs no lock.
+    news: tuple[int, int | None] = (0, None)
+    bell: threading.Event = field(default_factory=threading.Event)
+    leaving: threading.Event = field(default_factory=threading.Event)
+    written: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
 class Presence:
     """This process's own row (an AckSink), written by a thread of its own: no caller ever waits for it.
 
@@ -87,115 +102,94 @@ class Presence:
         self._db: Database = store.db
         self._name = name
         self._beat = beat
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._news: tuple[int, int] | None = None
-        self._renew()
+        self._guard = threading.Lock()
+        self._life = _Life()
         gate.join(self)
 
     @property
     def id(self) -> str:
         """The id of this process's row."""
-        return self._id
+        return self._life.id
 
     def start(self) -> None:
         """Appear among the live processes; the row is there when this returns, if the store answers."""
-        self._ensure()
-        self._written.wait(self._beat)
+        self._tell(0, None).written.wait(self._beat)
 
     def applied(self, epoch: int, at: datetime) -> None:
         """Note that everything up to ``epoch`` is applied; it is written at once, by the thread."""
-        self._ensure()
-        with self._guard:
-            if self._news is None or epoch >= self._news[0]:
-                self._news = (epoch, schema.micros(at))
-        self._bell.set()
+        self._tell(epoch, schema.micros(at)).bell.set()
 
     def leave(self) -> None:
         """Disappear from the live processes and stop the thread. It can be started again."""
-        thread, self._thread = self._thread, None
-        if thread is None:
+        with self._guard:
+            life, self._life = self._life, _Life()
+        if life.thread is None:
             return
-        self._leaving.set()
-        self._bell.set()
+        life.leaving.set()
+        life.bell.set()
         # Not for ever: a database that hangs must not keep the process from ending.
-        thread.join(self._beat + 3.0)
+        life.thread.join(self._beat + 3.0)
 
     def before_fork(self) -> None:
         """Nothing to close: the thread's transaction, if any, has been waited out."""
 
     def after_fork_in_child(self) -> None:
         """The thread stayed with the parent, and so does its row."""
-        self._starting = threading.Lock()
-        self._thread = None
-        self._renew()
+        self._guard = threading.Lock()
+        self._life = _Life()
 
     # --- the thread --------------------------------------------------------------------------------
 
-    def _renew(self) -> None:
-        """A fresh identity: at the start, in a forked child, after leaving."""
-        self._id = uuid.uuid4().hex
-        self._guard = threading.Lock()
-        self._bell = threading.Event()
-        self._leaving = threading.Event()
-        self._written = threading.Event()
-        self._news = None
-        self._inserted = False
-        self._started_at = schema.micros(self._db.clock.now())
+    def _tell(self, epoch: int, at: int | None) -> _Life:
+        with self._guard:
+            life = self._life
+            if epoch > life.news[0] or life.news[1] is None:
+                life.news = (epoch, at)
+            if life.thread is None:
+                life.started_at = schema.micros(self._db.clock.now())
+                life.thread = threading.Thread(target=self._run, args=(life,), name="flagbrake-presence", daemon=True)
+                life.thread.start()
+        return life
 
-    def _ensure(self) -> None:
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._thread is None:
-                if self._leaving.is_set():
-                    self._renew()
-                thread = threading.Thread(target=self._run, name="flagbrake-presence", daemon=True)
-                thread.start()
-                self._thread = thread
-
-    def _run(self) -> None:
-        failed = False
-        while not self._leaving.is_set():
-            self._bell.clear()
+    def _run(self, life: _Life) -> None:
+        inserted = failed = False
+        while not life.leaving.is_set():
+            life.bell.clear()
             try:
-                self._write()
+                self._write(life, inserted=inserted)
             except FlagbrakeError as error:
                 if not failed:
                     _log.warning("This process cannot say that it lives: %s", error.fact)
                 failed = True
-                # Ringing does not hurry an attempt that has just failed.
-                self._leaving.wait(self._beat)
+                # The bell does not hurry an attempt that has just failed.
+                life.leaving.wait(self._beat)
             else:
-                failed = False
-                self._written.set()
-                self._bell.wait(self._beat)
-        with contextlib.suppress(FlagbrakeError):  # the row ages out by itself
-            self._write(left=True)
+                inserted, failed = True, False
+                life.written.set()
+                life.bell.wait(self._beat)
+        if inserted:
+            with contextlib.suppress(FlagbrakeError):  # the row ages out by itself
+                self._write(life, inserted=True, left=True)
 
-    def _write(self, *, left: bool = False) -> None:
-        with self._guard:
-            news = self._news
+    def _write(self, life: _Life, *, inserted: bool, left: bool = False) -> None:
         table = schema.process
-        epoch, applied_at = (0, None) if news is None else news
         now = self._db.now()
+        epoch, applied_at = life.news
         values: dict[str, Any] = {"seen_at": now, "epoch": epoch, "applied_at": applied_at}
         if left:
             values["left_at"] = now
         with self._db.transaction() as conn:
-            if self._inserted:
-                found = conn.execute(update(table).where(table.c.id == self._id).values(values)).rowcount
-                if found or left:
-                    return
-            elif left:
+            # Two plain statements, no upsert: the restricted role may not read what an upsert reads.
+            if inserted and conn.execute(update(table).where(table.c.id == life.id).values(values)).rowcount:
+                return
+            if left:
                 return
             row = {
-                "id": self._id,
+                "id": life.id,
                 **self._db.home,
-                "name": self._name,
+                "name": schema.clean(self._name, 300),
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "started_at": self._started_at,
+                "started_at": life.started_at,
             }
             conn.execute(insert(table).values({**row, **values}))
-        self._inserted = True
