@@ -61,6 +61,15 @@ def _half_restored(change, before, after):
     return after
 
 
+class ToPercents(Changing):
+    """Declares percents, and makes them."""
+
+    split_resolution = 1_000
+
+    def meant(self, change, before, after):
+        return replace(after, default=_rounded(after.default))
+
+
 class OnlyOnce(ReferenceControl):
     """What is so already is a Conflict."""
 

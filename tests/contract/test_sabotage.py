@@ -14,10 +14,21 @@ from tests.contract.broken_guards import GUARDS
 from tests.contract.broken_life import LIVES
 from tests.contract.broken_people import PEOPLE
 from tests.contract.broken_reading import READERS
+from tests.contract.broken_rows import ALL_ROWS
 from tests.contract.sabotage import Sabotage
 
 RULES = {rule.id: rule for rule in all_rules()}
-SABOTAGES: list[Sabotage] = [*ANSWERS, *PEOPLE, *USES, *LIVES, *EVENTS, *GUARDS, *READERS, *WRITERS]
+SABOTAGES: list[Sabotage] = [
+    *ANSWERS,
+    *PEOPLE,
+    *USES,
+    *LIVES,
+    *EVENTS,
+    *GUARDS,
+    *READERS,
+    *WRITERS,
+    *ALL_ROWS,
+]
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=str)
@@ -30,3 +41,8 @@ def test_the_rule_named_for_it_catches(sabotage: Sabotage, monkeypatch: pytest.M
     assert verdict.outcome is Outcome.FAILED, verdict
     assert "repair:" in verdict.message
     assert not isinstance(verdict.cause, NameError | ImportError), verdict.message
+
+
+def test_every_rule_has_a_saboteur():
+    """No rule is there that nobody has seen fail."""
+    assert sorted(RULES.keys() - {sabotage.rule for sabotage in SABOTAGES}) == []

@@ -60,8 +60,10 @@ def client_never_raises(h: Harness) -> None:
 
 @rule(spec="1.7.3")
 def client_status(h: Harness) -> None:
-    """A started provider's status is READY."""
-    came = h.client.get_provider_status()
+    """A started provider's status is READY, and a changed flag leaves it so."""
+    client = h.client
+    h.serving("x", key=h.serving("x").key, on=False)
+    came = client.get_provider_status()
     holds(came is ProviderStatus.READY, expected="READY", came=came.value)
 
 

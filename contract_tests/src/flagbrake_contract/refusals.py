@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import (
     ApprovalRequired,
     FlagbrakeError,
@@ -18,6 +19,7 @@ from flagbrake.model.flag import Distribution, Targets, Weight, ramp
 from flagbrake.model.state import Archive, Capability, Change, Create, Replace, SetDistribution, SetOn, SetTargets
 from flagbrake_contract.capability import ProviderCapability
 from flagbrake_contract.harness import Harness, plain
+from flagbrake_contract.locks import ProcessLock
 from flagbrake_contract.rules import Broken, Said, add, area, holds, rule, same
 
 Cap = Capability
@@ -99,21 +101,27 @@ def refusals_shares(h: Harness) -> None:
 
 @rule(Cap.SET_DISTRIBUTION)
 def refusals_finer_split(h: Harness) -> None:
-    """A split finer than split_resolution is refused and the nearest one is named (0.001 % is the finest)."""
-    from flagbrake.control.writer import FlagWriter
-    from flagbrake_contract.locks import ProcessLock
+    """A split finer than split_resolution is never rounded in silence: InvalidInput, or written as it is.
 
+    Through flagbrake's writer it is refused and the nearest one is named.
+    """
     step = h.the_control.split_resolution
     if step == 1:
         return
     flag = h.serving("x")
+    finer = ramp("other", step + 1, "served")
     writer = FlagWriter(h.the_control, lock=h.lock or ProcessLock())
     try:
-        writer.apply(SetDistribution(flag.key, ramp("other", step + 1, "served")), by="ann", reason="contract")
+        writer.apply(SetDistribution(flag.key, finer), by="ann", reason="contract")
     except InvalidInput as error:
         holds(error.cure, expected="the nearest split as the cure", came=str(error))
+    else:
+        raise Broken(Said("InvalidInput of the writer"), Said("no error"))
+    try:
+        came = h.the_control.apply(SetDistribution(flag.key, finer), by="ann", comment="contract").flag.default
+    except InvalidInput:
         return
-    raise Broken(Said("InvalidInput"), Said("no error"))
+    same(came.share("other") if isinstance(came, Distribution) else came, step + 1, "share written")
 
 
 @rule(Cap.CREATE)
