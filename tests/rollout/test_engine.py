@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+
 import pytest
 
-from flagbrake.errors import Conflict, InvalidInput, NoEngine, NotFound, Unavailable
-from flagbrake.model.flag import Bucketing, Distribution, Weight
+from flagbrake.control.writer import FlagWriter
+from flagbrake.errors import Conflict, InvalidInput, NoEngine, NotAllowed, NotFound, Unavailable
+from flagbrake.model.clause import Attribute, Clause, Op
+from flagbrake.model.flag import Bucketing, Distribution, Rule, Weight, ramp
 from flagbrake.model.kill import Kill, Scope
-from flagbrake.model.state import SetDistribution, SetOn
+from flagbrake.model.state import Archive, Replace, SetDistribution, SetOn
 from flagbrake.ports.metrics import MetricSource
+from flagbrake.ports.notify import Notifier
 from flagbrake.rollout.engine import Engine
 from flagbrake.rollout.state import Phase, Stage
 from flagbrake.rollout.watchdog import Watchdog
+from flagbrake_sql.control import SqlControl
 from tests.rollout.conftest import FLAG, Bench
+from tests.support.waiting import wait_until
 
 
 def test_a_sound_version_walks_to_100_percent(bench: Bench):
@@ -249,3 +257,95 @@ def test_one_broken_rollout_does_not_stop_the_others(bench: Bench):
     bench.service.start(bench.plan(10, 100, checks=[{"source": "broken"}]), by="ana", here=True)
     bench.pass_time(60)
     assert "RuntimeError: bug" in bench.service.status(FLAG).blind
+
+
+class Deaf(Notifier):
+    """Fails whenever it is told something."""
+
+    name = "deaf"
+
+    def notify(self, notice):
+        raise OSError("nobody there")
+
+
+def test_a_failing_notifier_fails_nothing(bench: Bench):
+    """Others are told, and the rollout ends as it should."""
+    bench.engine.notifiers = [Deaf(), bench.notices]
+    bench.service.start(bench.plan(1, 100), by="ana", here=True)
+    bench.engine.tick()
+    assert bench.service.abort(FLAG, by="ana").phase is Phase.ABORTED
+    assert [notice.event for notice in bench.notices.notices] == ["rollout", "rollout", "rollback"]
+
+
+class Forbidding(SqlControl):
+    """Reads, but may not write."""
+
+    def apply(self, change, *, expected=None, by="", comment=""):
+        raise NotAllowed("The token may not write flags.", cure="another token")
+
+
+def test_a_refused_write_is_told_once_and_tried_again(bench: Bench):
+    """The rollout stays where it is; when the token is mended it goes on by itself."""
+    bench.service.start(bench.plan(1, 100), by="ana", here=True)
+    writer, bench.engine.writer = bench.engine.writer, FlagWriter(Forbidding(bench.store), lock=bench.store.locks)
+    bench.pass_time(30)
+    status = bench.service.status(FLAG)
+    assert status.words.startswith("cannot write: The token may not write flags.")
+    assert [notice.data["kind"] for notice in bench.notices.notices].count("error") == 1
+    bench.engine.writer = writer
+    bench.pass_time(5)
+    assert (bench.canary_share, bench.service.status(FLAG).error) == (1000, "")
+
+
+def test_a_flag_that_is_gone_pauses_with_an_alarm(bench: Bench):
+    """An archived flag needs a person; the rollout says so and waits."""
+    bench.service.start(bench.plan(1, 100), by="ana", here=True)
+    bench.engine.tick()
+    bench.writer.apply(Archive(FLAG), by="bo")
+    bench.pass_time(20)
+    status = bench.service.status(FLAG)
+    assert status.phase is Phase.ERROR_PAUSED
+    assert "is archived" in status.words
+    assert [notice.event for notice in bench.notices.notices].count("alarm") == 1
+
+
+def test_somebody_elses_split_pauses_and_the_status_says_whose_turn_it_is(bench: Bench):
+    """Drift on a real flag: the hand-made split stays until a person resumes, then the plan's is put back."""
+    bench.service.start(bench.plan(5, 100), by="ana", here=True)
+    bench.engine.tick()
+    bench.writer.apply(SetDistribution(FLAG, Distribution((Weight("v2", 60_000), Weight("v1", 40_000)))), by="bo")
+    bench.engine.tick()
+    status = bench.service.status(FLAG)
+    assert status.pauses == (f"somebody changed the split of '{FLAG}' to v2 60 %, v1 40 %",)
+    assert bench.canary_share == 60_000
+    bench.service.resume(FLAG, by="ana")
+    assert bench.canary_share == 5000
+
+
+def test_a_rule_can_be_rolled_out_and_the_rest_of_the_flag_is_left_alone(bench: Bench):
+    """``rule`` names the place; rollback puts that rule's serve back."""
+    clause = Clause(Attribute.parse("country"), Op.IN, ("NZ",))
+    flag = bench.control.read(FLAG).flag
+    bench.writer.apply(Replace(dataclasses.replace(flag, rules=(Rule("nz", (clause,), "v1"),))), by="ana")
+    bench.service.start(bench.plan(20, 100, rule="nz"), by="ana", here=True)
+    bench.engine.tick()
+    flag = bench.control.read(FLAG).flag
+    assert flag.default == "v1"
+    assert flag.rules[0].serve == ramp("v2", 20_000, "v1")
+    bench.service.abort(FLAG, by="ana")
+    assert bench.control.read(FLAG).flag.rules[0].serve == "v1"
+
+
+def test_the_loop_ticks_until_it_is_told_to_stop(bench: Bench):
+    """``run_forever`` beats, works, and ends when asked."""
+    bench.service.start(bench.plan(1, 100), by="ana", here=True)
+    stop = threading.Event()
+    loop = threading.Thread(target=bench.engine.run_forever, args=(stop,), kwargs={"interval": 0.01})
+    loop.start()
+    try:
+        wait_until(lambda: bench.canary_share == 1000, why="the first step")
+    finally:
+        stop.set()
+        loop.join(10)
+    assert not loop.is_alive()
+    assert bench.store.engines.last() is not None

@@ -239,6 +239,14 @@ def test_a_rollback_waits_for_a_flag_that_cannot_be_read_and_is_not_forgotten():
     assert (world.state.phase, world.serve) == (Phase.ABORTED, "v1")
 
 
+def test_the_verdict_of_one_step_never_carries_the_next():
+    """Without bake times each step still needs a look of its own."""
+    world = World(plan_of(1, 50, 100, bake="0s"), "v1")
+    for share in (1000, 50_000, WHOLE):
+        world.tick()
+        assert world.canary_share == share
+
+
 def test_a_state_survives_json():
     """What is saved is all there is."""
     world = World(plan_of(5, 100), "v1")

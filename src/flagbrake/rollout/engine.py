@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from flagbrake.control.deadlines import Overdue, call
 from flagbrake.control.writer import FlagWriter
@@ -37,6 +37,7 @@ from flagbrake.store import Store
 from flagbrake.store.rollouts import RolloutEvent, RolloutRow
 
 _log = logging.getLogger("flagbrake.rollout")
+T = TypeVar("T")
 
 #: Seconds of a claim on one rollout; a successor of an engine that died waits it out.
 LEASE: Final = 30.0
@@ -161,11 +162,19 @@ class Engine:
             LockBusy: an engine held it for the whole of ``wait`` seconds.
             Unavailable, Conflict: as named.
         """
+        return self.patiently(lambda: self._claimed(rollout_id, self.clock.now(), command), wait=wait)
+
+    def patiently(self, work: Callable[[], T], *, wait: float = LEASE + 5.0) -> T:
+        """Do ``work``, again and again while an engine holds the rollout.
+
+        Raises:
+            LockBusy, Conflict: it was held for the whole of ``wait`` seconds.
+        """
         pause = threading.Event()
         end = self.clock.monotonic() + wait
         while True:
             try:
-                return self._claimed(rollout_id, self.clock.now(), command)
+                return work()
             except (LockBusy, Conflict):
                 if self.clock.monotonic() >= end:
                     raise
@@ -265,10 +274,7 @@ class _Visit:
         if state == self.state and not events:
             return
         over = state.terminal and not state.outbox
-        rows = [
-            RolloutEvent(at=self.now, kind=e.kind, message=_one_line(e.words), by=e.by, data=_json(e.data))
-            for e in events
-        ]
+        rows = [stored(event, self.now) for event in events]
         with self.store.db.transaction() as conn:
             self.row = self.store.rollouts.save(
                 self.row.id,
@@ -333,6 +339,11 @@ def deliver(notifiers: Sequence[Notifier], notice: Notice) -> None:
             _log.warning("the notifier %s took longer than %g s", notifier.name, _NOTIFY)
         except Exception as error:  # noqa: BLE001 - a notifier that fails never fails what it tells of
             _log.warning("the notifier %s failed: %s", notifier.name, error)
+
+
+def stored(event: Event, at: datetime) -> RolloutEvent:
+    """An event as a row of the rollout's history."""
+    return RolloutEvent(at=at, kind=event.kind, message=_one_line(event.words), by=event.by, data=_json(event.data))
 
 
 def _one_line(words: str) -> str:

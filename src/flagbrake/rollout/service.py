@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flagbrake.errors import Conflict, InvalidInput, NoEngine, NotFound
 from flagbrake.model.codec import dumps
@@ -15,13 +16,16 @@ from flagbrake.model.state import SetDistribution
 from flagbrake.model.values import percent_of
 from flagbrake.ports.notify import Notice
 from flagbrake.rollout import looking, machine
-from flagbrake.rollout.engine import Document, Engine, deliver
+from flagbrake.rollout.engine import Document, Engine, deliver, stored
 from flagbrake.rollout.plan import Plan
 from flagbrake.rollout.split import check_start, serve_at, serve_of, share_served
-from flagbrake.rollout.state import Command, Phase, Reason, Stage, State, Verb
+from flagbrake.rollout.state import Command, Observation, Phase, Reason, Stage, State, Verb
 from flagbrake.rollout.windows import Windows
 from flagbrake.store.engines import EngineSeen
 from flagbrake.store.rollouts import RolloutEvent, RolloutRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 #: An engine that has not ticked for so many seconds counts as dead.
 SILENT_AFTER: Final = 30.0
@@ -137,13 +141,29 @@ class RolloutService:
         for step in plan.steps:
             serve = serve_at(step.share, canary=plan.canary, baseline=plan.baseline, before=document.serve_before)
             self._writer.check(SetDistribution(plan.flag, serve, rule=plan.rule))
-        if running is not None:
-            self._engine.command(running.id, Command(Verb.SUPERSEDE, by, reason))
-            state = self._writer.control.read(plan.flag)
-        return self._created(document, state.version, now, by=by, reason=reason)
+        if running is None:
+            return self._created(document, state.version, now, by=by, reason=reason)
+        return self._engine.patiently(
+            lambda: self._created(document, None, now, by=by, reason=reason, instead_of=running.id)
+        )
 
-    def _created(self, document: Document, version: str, now: datetime, *, by: str, reason: str) -> RolloutStatus:
+    def _created(
+        self,
+        document: Document,
+        version: str | None,
+        now: datetime,
+        *,
+        by: str,
+        reason: str,
+        instead_of: str | None = None,
+    ) -> RolloutStatus:
         plan = document.plan
+        ended = None
+        if instead_of is not None:
+            ended = self._store.rollouts.claim(instead_of, self._engine.id, self._engine.lease, now)
+        if version is None:
+            # Read under the claim: the rollout that is taken over writes no more.
+            version = self._writer.control.read(plan.flag).version
         rollout_id = f"{now:%Y%m%d}-{uuid.uuid4().hex[:6]}"
         initial = State(
             version=version,
@@ -159,6 +179,8 @@ class RolloutService:
             at=now, kind="started", message=words, by=by, data={"plan": plan.to_data(), "hash": plan.hash}
         )
         with self._store.db.transaction() as conn:
+            if ended is not None:
+                self._supersede(*ended, rollout_id, now, by=by, conn=conn)
             row = self._store.rollouts.create(
                 rollout_id,
                 flag=plan.flag,
@@ -185,6 +207,26 @@ class RolloutService:
             Notice("rollout", self._store.environment, f"{plan.flag}: {words}", by, now, data),
         )
         return self._status(row, now)
+
+    def _supersede(
+        self, row: RolloutRow, fence: int, successor: str, now: datetime, *, by: str, conn: Connection
+    ) -> None:
+        """End a rollout without a write, in the transaction that begins its successor."""
+        document = Document.from_text(row.plan)
+        word = Observation(None, command=Command(Verb.SUPERSEDE, by, f"rollout {successor}"))
+        state = State.from_data(json.loads(row.state))
+        decision = machine.next(state, document.plan, document.serve_before, word, now)
+        self._store.rollouts.save(
+            row.id,
+            dumps(replaced(decision.state, outbox=()).to_data()),
+            expected_seq=row.seq,
+            fence=fence,
+            events=[stored(event, now) for event in decision.events],
+            conn=conn,
+            status=decision.state.shown.value,
+            due_at=None,
+            active=False,
+        )
 
     def _taken_over(self, plan: Plan, running: RolloutRow, found: Flag) -> Flag:
         """The flag before the rollout that is taken over; its split must be one this plan can go on from."""
