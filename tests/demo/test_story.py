@@ -70,8 +70,8 @@ def printed(*, terminal: bool) -> str:
 def test_each_step_leaves_a_line_and_the_end_a_table(terminal):
     """What was known at the end of a step stays readable, on a terminal and in a log."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed(terminal=terminal))
-    assert "at   1 %: v2 fails 9 %, v1 1 %; evidence 10 [#####.....] rolls back at 100" in text
-    assert text.rstrip().endswith("evidence 1000 [##########] rolls back at 100")
+    assert "at   1 %: v2 fails 9 %, v1 1 %; evidence 10 of 100 [#####.....]" in text
+    assert text.rstrip().endswith("evidence 1000 of 100 [##########]")
 
 
 def test_no_runs_are_no_percentage():

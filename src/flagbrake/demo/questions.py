@@ -38,16 +38,16 @@ class WrongAnswer(Exception):
 
 def ask(library: Library) -> list[Question]:
     """Every question that can be checked, in a fixed order."""
-    sentences = Counter((_module(name), _opening(routine)) for name, routine in library.objects.items())
+    openings = {name: _opening(routine) for name, routine in library.objects.items()}
+    alike = Counter((_module(name), opening) for name, opening in openings.items())
     questions = []
-    for name, routine in library.objects.items():
-        sentence = _opening(routine)
-        if sentence:
+    for name, opening in openings.items():
+        if opening:
             questions.append(Question(f"What does {name} do?", Topic.DOES, name))
-        if sentence and sentences[_module(name), sentence] == 1:
-            text = f'Which routine of {_module(name)} does this: "{sentence}"?'
+        if opening and alike[_module(name), opening] == 1:
+            text = f'Which routine of {_module(name)} does this: "{opening}"?'
             questions.append(Question(text, Topic.WHICH, name))
-        questions.extend(_about_parameters(name, routine))
+        questions.extend(_about_parameters(name, library.objects[name]))
     return questions
 
 
@@ -93,10 +93,15 @@ def _module(name: str) -> str:
 def _paragraph(routine: Callable[..., Any]) -> str:
     """The first paragraph of the docstring below the lines that repeat the routine's own name as a call."""
     lines = (inspect.getdoc(routine) or "").splitlines()
-    call = re.compile(rf"[\w.]*\b{re.escape(routine.__name__)}\(")
-    while lines and (not lines[0].strip() or call.match(lines[0].strip())):
+    while lines and (not lines[0].strip() or _is_call(lines[0], routine.__name__)):
         del lines[0]
     return " ".join(re.split(r"\n\s*\n", "\n".join(lines), maxsplit=1)[0].split())
+
+
+def _is_call(line: str, name: str) -> bool:
+    """``wrap(text, ...`` or ``S.wrap(...``: the name, perhaps dotted, and a bracket."""
+    head, bracket, _ = line.strip().partition("(")
+    return bool(bracket) and head.rpartition(".")[2] == name and all(part.isidentifier() for part in head.split("."))
 
 
 def _opening(routine: Callable[..., Any]) -> str:

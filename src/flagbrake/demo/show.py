@@ -18,7 +18,7 @@ from rich.text import Text
 
 from flagbrake.demo.crew import Count
 
-_TAPE_WIDTH = 104
+_TAPE_WIDTH = 108
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Show:
         last: list[Scene] = []
 
         def shown(scene: Scene) -> None:
-            if last and last[0].step != scene.step and last[0].step:
+            if last and last[0].step != scene.step and last[0].words:
                 self._line(_left_behind(last[0]))
             last[:] = [scene]
 
@@ -151,7 +151,7 @@ def _judged(scene: Scene) -> str:
         return scene.words
     evidence = f"{scene.evidence:.0f}" if scene.evidence >= 10 else f"{scene.evidence:.2g}"
     bar = _bar(scene.evidence, scene.limit)
-    return "; ".join(filter(None, (scene.words, f"evidence {evidence} {bar} rolls back at {scene.limit:.0f}")))
+    return "; ".join(filter(None, (scene.words, f"evidence {evidence} of {scene.limit:.0f} {bar}")))
 
 
 def _bar(evidence: float, limit: float) -> str:
