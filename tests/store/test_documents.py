@@ -150,3 +150,14 @@ def test_a_key_that_no_database_holds_is_refused(store: Store, key):
     with pytest.raises(InvalidInput), store.db.transaction() as conn:
         store.flags.write(conn, Flag.boolean(key))
     assert store.revision() == 0
+
+
+def test_rows_are_found_by_many_keys(store: Store):
+    """Tokens without documents, documents of some keys; deleted rows are in neither."""
+    with store.db.transaction(deadline=30) as conn:
+        store.flags.write_all(conn, [Flag.boolean(f"f{n:04}") for n in range(1200)])
+        store.flags.delete(conn, "f0003")
+    rows = {row.key: row for row in store.flags.all()}
+    assert dict(store.flags.tokens()) == {key: row.token for key, row in rows.items()}
+    asked = [f"f{n:04}" for n in range(1100)]
+    assert store.flags.some([*asked, "none", "f0001"]) == [rows[key] for key in asked if key != "f0003"]

@@ -17,6 +17,8 @@ from flagbrake.store.engine import Database
 T = TypeVar("T")
 
 _LONGEST: Final = 300
+#: How many keys one statement names.
+_CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Stored(Generic[T]):
     @property
     def token(self) -> str:
         """The version for compare-and-swap: equal tokens mean equal definitions."""
-        return f"{self.version}:{self.checksum}"
+        return _token(self.version, self.checksum)
 
     @property
     def intact(self) -> bool:
@@ -120,6 +122,30 @@ class Documents(Generic[T]):
         query = select(table.c.key).where(*self._db.mine(table), table.c.deleted.is_(False)).order_by(table.c.key)
         with self._db.looking(conn) as reader:
             return list(reader.execute(query).scalars())
+
+    def tokens(self, *, conn: Connection | None = None) -> list[tuple[str, str]]:
+        """Key and token of all rows that are not deleted, without their documents."""
+        table = self._kind.table
+        query = (
+            select(table.c.key, table.c.version, table.c.checksum)
+            .where(*self._db.mine(table), table.c.deleted.is_(False))
+            .order_by(table.c.key)
+        )
+        with self._db.looking(conn) as reader:
+            return [(key, _token(version, seal)) for key, version, seal in reader.execute(query)]
+
+    def some(self, keys: Iterable[str], *, conn: Connection | None = None) -> list[Stored[T]]:
+        """The rows of these keys that are not deleted, by key."""
+        table = self._kind.table
+        wanted = sorted(set(keys))
+        found: list[Stored[T]] = []
+        with self._db.looking(conn) as reader:
+            for start in range(0, len(wanted), _CHUNK):
+                query = self._select().where(
+                    table.c.key.in_(wanted[start : start + _CHUNK]), table.c.deleted.is_(False)
+                )
+                found += [self._stored(row) for row in reader.execute(query.order_by(table.c.key)).mappings()]
+        return found
 
     def write(self, conn: Connection, noun: T, *, expected: str | None = None) -> Stored[T]:
         """Put one in place, in the caller's transaction; its version grows by one, whatever it says itself.
@@ -204,8 +230,8 @@ class Documents(Generic[T]):
     def _versions(self, conn: Connection, keys: list[str]) -> dict[str, int]:
         table = self._kind.table
         found: dict[str, int] = {}
-        for start in range(0, len(keys), 500):
-            some = keys[start : start + 500]
+        for start in range(0, len(keys), _CHUNK):
+            some = keys[start : start + _CHUNK]
             query = select(table.c.key, table.c.version).where(*self._db.mine(table), table.c.key.in_(some))
             found.update((key, version) for key, version in conn.execute(query))
         return found
@@ -233,3 +259,7 @@ class Documents(Generic[T]):
             deleted=bool(row["deleted"]),
             kind=self._kind,
         )
+
+
+def _token(version: int, seal: str) -> str:
+    return f"{version}:{seal}"

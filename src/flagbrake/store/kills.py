@@ -227,23 +227,25 @@ class StoreLane(KillLane):
     def _covered(self, conn: Connection, scope: Scope) -> list[dict[str, Any]]:
         """The store's own flags that a scope covers, by their key or their declared scopes."""
         scopes: dict[str, tuple[Scope, ...]] = {}
-        for row in self._manifest.all(conn=conn):
+        # A flag's scope covers flags by their keys only: an emergency does not read declarations for it.
+        for row in () if scope.kind is ScopeKind.FLAG else self._manifest.all(conn=conn):
             try:
-                scopes[row.key] = row.decode().scopes
+                scopes[row.key] = row.decode().scopes if '"scopes"' in row.document else ()
             except InvalidInput:
                 continue  # an unreadable declaration must not hinder a kill
-        found = [
-            row
-            for row in self._flags.all(conn=conn)
-            if any(scope.covers(s) for s in (Scope(ScopeKind.FLAG, row.key), *scopes.get(row.key, ())))
-        ]
-        whole = len(found) <= _DOCUMENTS
-        return [_before(row, whole=whole) for row in found]
+        found = {
+            key: {"key": key, "version": token, "checksum": token.partition(":")[2]}
+            for key, token in self._flags.tokens(conn=conn)
+            if any(scope.covers(own) for own in (Scope(ScopeKind.FLAG, key), *scopes.get(key, ())))
+        }
+        if len(found) <= _DOCUMENTS:
+            return [_before(row) for row in self._flags.some(found, conn=conn)]
+        return list(found.values())
 
 
-def _before(row: StoredFlag, *, whole: bool) -> dict[str, Any]:
+def _before(row: StoredFlag) -> dict[str, Any]:
     entry: dict[str, Any] = {"key": row.key, "version": row.token, "checksum": row.checksum}
-    if whole and row.intact:
+    if row.intact:
         entry["native"] = entry["flag"] = row.data()
     return entry
 
