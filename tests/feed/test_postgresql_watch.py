@@ -6,8 +6,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -174,13 +172,3 @@ def test_no_password_in_any_message(make_feed_at: Callable[..., StoreFeed], capl
     everything = caplog.text + str(error.value) + feed.state.detail + repr(feed) + repr(feed.state)
     assert "hunter2" not in everything
     assert "127.0.0.1:9/nowhere" in str(error.value)
-
-
-def test_a_fork_leaves_the_parents_connection_alone(postgresql_url: str, tmp_path) -> None:
-    """The child makes its own connection and follows; the parent's goes on; neither ends the other's session."""
-    with open_store(postgresql_url, create=True, **HOME):
-        pass
-    command = [sys.executable, "-m", "tests.feed.forking", postgresql_url, str(tmp_path / "state")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.split() == ["child", "parent"]

@@ -68,6 +68,7 @@ class LastKnownGood:
         name = hashlib.sha256(json.dumps([shown, project, environment]).encode()).hexdigest()[:16]
         self.path = folder / f"{name}{what}.lkg"
         self.witness_path = folder / f"{name}.epoch"
+        self._distrusted = False
 
     def read(self) -> Saved | None:
         """What was saved, ``None`` when nothing was.
@@ -75,6 +76,7 @@ class LastKnownGood:
         Raises:
             InvalidInput: the file is damaged or of another format; it says what to do.
         """
+        self._distrusted = True  # until it was read to its end
         text = _checked(self.path, _MAGIC)
         if text is None:
             return None
@@ -92,6 +94,7 @@ class LastKnownGood:
                 else:
                     row = Row(Kind(kind), *rest)
                     rows[row.name] = row
+            self._distrusted = False
             return Saved(
                 header["revision"],
                 header["kill_epoch"],
@@ -118,8 +121,9 @@ class LastKnownGood:
         body = "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n"
         with self._alone():
             self._witness_alone(Witness(saved.identity, saved.kill_epoch))
-            if _first_line(self.path) != _heading(_MAGIC, body):
+            if self._distrusted or _first_line(self.path) != _heading(_MAGIC, body):
                 _replace(self.path, _MAGIC, body)
+                self._distrusted = False
 
     def witness(self) -> Witness | None:
         """The highest kill epoch seen, ``None`` when none was.
