@@ -10,6 +10,7 @@ from openfeature.exception import ErrorCode, TargetingKeyMissingError
 from openfeature.flag_evaluation import Reason
 
 from flagbrake.kill.guard import Guard
+from flagbrake.model.flag import Bucketing, Distribution
 from flagbrake.model.values import FlagKind
 from flagbrake_contract import cases, context, targeting
 from flagbrake_contract.control import ATTEMPTS
@@ -182,6 +183,13 @@ class OpenInOutage(Guard):
         return super()._ruled(kind, getter, flag_key, default, context)
 
 
+class OpenAlways(Guard):
+    """Guards nothing."""
+
+    def _ruled(self, kind, getter, flag_key, default, context):
+        return getter(flag_key, default, context)
+
+
 OTHERS = [
     *(sabotage for kind in FlagKind for sabotage in _of_kind(kind)),
     of_provider("no context is an error", "context.none", ContextDemanding),
@@ -210,6 +218,17 @@ OTHERS = [
         lambda a, q: failed(q.default) if a.reason == Reason.SPLIT and q.kind is FlagKind.FLOAT else a,
     ),
     of_guard("open in an outage", "kills.vendor_away", Guard=OpenInOutage),
+    of_flags(
+        "a salt of its own",
+        "common.buckets",
+        lambda f: (
+            replace(f, default=replace(f.default, bucketing=Bucketing(salt="another")))
+            if isinstance(f.default, Distribution)
+            else f
+        ),
+    ),
+    of_flags("rules are ignored", "common.story", _without_rules),
+    of_guard("guards nothing", "common.story", Guard=OpenAlways),
     of_control("finer splits are rounded", "refusals.finer_split", ToPercents),
 ]
 

@@ -17,6 +17,7 @@ from openfeature.provider import FeatureProvider
 from flagbrake.model.flag import Flag
 from flagbrake.store import Store, open_store
 from flagbrake.store.feed import StoreFeed
+from flagbrake.store.grants import grants
 from flagbrake.store.snapshot import Source
 from flagbrake.testing import MemoryControl, MemoryLock, MemoryProvider
 from flagbrake_contract import Harness, ProviderCapability, all_but
@@ -73,12 +74,14 @@ def memory(wrap: Wrap = lambda provider: provider) -> Harness:
 
 
 @contextmanager
-def sql(url: str, state: Path, wrap: Wrap = lambda provider: provider, **tools: Any) -> Iterator[Harness]:
-    """SqlProvider and SqlControl on one store; every provider has a feed of its own."""
+def sql(
+    url: str, state: Path, wrap: Wrap = lambda provider: provider, *, agents: str = "", **tools: Any
+) -> Iterator[Harness]:
+    """SqlProvider (on ``agents``, if it is another address) and SqlControl; every provider has a feed of its own."""
     made: list[SqlProvider] = []
     folders = itertools.count()
 
-    def make(address: str = url) -> FeatureProvider:
+    def make(address: str = agents or url) -> FeatureProvider:
         folder = state / str(next(folders))
         feed = StoreFeed(address, project="contract", environment="test", state_dir=folder)
         made.append(SqlProvider(feed, timeout=2.0))
@@ -151,16 +154,20 @@ def sqlite(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Har
 
 @contextmanager
 def postgresql(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
-    """SQL on a PostgreSQL server of its own, which can be stopped."""
+    """SQL on a PostgreSQL server of its own, which can be stopped. Providers have the restricted role of agents."""
     server = PostgreSQL(temporary())
     server.start()
     try:
+        with open_store(server.url(), project="contract", environment="test", create=True):
+            server.execute("CREATE ROLE agents LOGIN")
+            server.execute(grants("postgresql", "agents"))
         with (
             silent() as port,
             sql(
                 server.url(),
                 folder / "state",
                 wrap,
+                agents=server.url(user="agents"),
                 break_vendor=server.stop,
                 restore_vendor=server.start,
                 make_rejected=lambda make: make(server.url(user="nobody")),

@@ -25,7 +25,7 @@ class Sabotage:
     defect: str
     rule: str
     harness: Callable[[], Harness]
-    #: Names in flagbrake_contract.kill to put something broken behind.
+    #: Names in flagbrake_contract.guarding to put something broken behind.
     instead: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flagbrake_contract import Outcome, all_rules, judge
-from flagbrake_contract import kill as kill_rules
+from flagbrake_contract import Outcome, all_rules, guarding, judge
 from tests.contract.broken_answers import ANSWERS
 from tests.contract.broken_calls import USES
 from tests.contract.broken_controls import WRITERS
@@ -35,7 +34,7 @@ SABOTAGES: list[Sabotage] = [
 def test_the_rule_named_for_it_catches(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch):
     """A defect breaks its rule."""
     for name, broken in sabotage.instead.items():
-        monkeypatch.setattr(kill_rules, name, broken)
+        monkeypatch.setattr(guarding, name, broken)
     with sabotage.harness() as harness:
         verdict = judge(RULES[sabotage.rule], harness)
     assert verdict.outcome is Outcome.FAILED, verdict
