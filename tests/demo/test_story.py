@@ -53,13 +53,14 @@ def test_one_broken_promise_is_not_success():
 
 def scene(step: str, evidence: float) -> Scene:
     rows = [Row("v1", "95 %", Count(400, 4)), Row("v2", "5 %", Count(0, 0))]
-    return Scene("f: v2 against v1", step, f"step at {step}", "v2 fails 9 %, v1 1 %", rows, evidence, 100.0)
+    return Scene("f: v2 against v1", step, f"step {step}", "v2 fails 9 %, v1 1 %", rows, evidence, 100.0)
 
 
 def printed(*, terminal: bool) -> str:
     paper = io.StringIO()
     show = Show(console=Console(file=paper, force_terminal=terminal, width=100, highlight=False))
     with show.live() as update:
+        update(scene("", 1.0))
         update(scene("1 %", 2.0))
         update(scene("1 %", 10.0))
         update(scene("5 %", 1000.0))
@@ -71,6 +72,7 @@ def test_each_step_leaves_a_line_and_the_end_a_table(terminal):
     """What was known at the end of a step stays readable, on a terminal and in a log."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed(terminal=terminal))
     assert "at   1 %: v2 fails 9 %, v1 1 %; evidence 10 of 100 [#####.....]" in text
+    assert text.count("  at ") == 1
     assert text.rstrip().endswith("evidence 1000 of 100 [##########]")
 
 

@@ -27,7 +27,7 @@ PLAN: Final[Mapping[str, Any]] = {
     "settle": "1s",
     "checks": [{"min_sample": 30}],
 }
-_LONGEST_SECONDS: Final = 90.0
+_LONGEST_SECONDS: Final = 150.0
 _LOOK_SECONDS: Final = 0.2
 _NOTHING: Final = Count(0, 0)
 

@@ -101,7 +101,7 @@ class Show:
         last: list[Scene] = []
 
         def shown(scene: Scene) -> None:
-            if last and last[0].step != scene.step and last[0].words:
+            if last and last[0].step and last[0].step != scene.step and last[0].words:
                 self._line(_left_behind(last[0]))
             last[:] = [scene]
 
