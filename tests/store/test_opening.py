@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,18 @@ def test_several_processes_may_start_at_once(store_url: str):
     assert [child.communicate(timeout=60)[1] for child in children] == [""] * 3
     with open_store(store_url, project="shop", environment="production") as store:
         assert store.revision() == 0
+
+
+def test_a_fresh_file_that_is_busy_is_waited_for(tmp_path: Path):
+    """Switching to the write-ahead log waits for whoever holds the file, which SQLite itself does not."""
+    other = sqlite3.connect(tmp_path / "flags.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("CREATE TABLE theirs (x)")
+    timer = threading.Timer(0.3, other.execute, ["COMMIT"])
+    timer.start()
+    open_store(f"sqlite:///{tmp_path}/flags.db", project="shop", environment="production", create=True).close()
+    timer.join()
+    other.close()
 
 
 def test_migrations_make_exactly_the_metadata(store: Store):

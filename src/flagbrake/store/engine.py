@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -326,7 +328,7 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor)
         # FULL syncs the log at every commit: a kill that was confirmed survives a power cut.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -341,6 +343,21 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         conn.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITE) else "BEGIN")
 
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Use the write-ahead log. SQLite does not wait for others here, whatever the timeout, so we do."""
+    end = time.monotonic() + DEADLINE
+    pause = threading.Event()
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+            pause.wait(0.01)
+        else:
+            return
 
 
 def _postgresql_engine(url: URL) -> Engine:
