@@ -16,6 +16,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except FlagbrakeError as error:
         if os.environ.get("FLAGBRAKE_DEBUG"):
             raise
+        detail = getattr(error, "detail", "")
+        sys.stderr.write(f"{detail.rstrip()}\n" if detail else "")
         sys.stderr.write(f"flagbrake: {error}\n")
         code = error.exit_code
     except Exception as error:

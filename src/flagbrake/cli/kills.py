@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flagbrake.cli.output import age
-from flagbrake.errors import InvalidInput
+from flagbrake.errors import InvalidInput, KillFailed, KillUnheard, RestoreIncomplete
 from flagbrake.model.kill import KillMode, OnExpiry
 from flagbrake.model.reading import reading
 from flagbrake.model.receipt import KillReceipt, LaneResult, RestoreReceipt, Took
@@ -52,18 +54,19 @@ def kill(
         return
     if not reason.strip():
         raise InvalidInput("A kill needs a reason.", cure='--reason "refunds paid twice"')
-    receipt = plane.switch.kill(
-        scope,
-        by=session.by,
-        reason=reason,
-        mode=mode,
-        serve=serve,
-        expires_in=reading(duration, expires, "--expires") if expires else None,
-        on_expiry=on_expiry,
-        with_dependents=with_dependents,
-        arm=arm,
-        wait=plane.config.kill_wait if wait is None else wait,
-    )
+    with _telling(session):
+        receipt = plane.switch.kill(
+            scope,
+            by=session.by,
+            reason=reason,
+            mode=mode,
+            serve=serve,
+            expires_in=reading(duration, expires, "--expires") if expires else None,
+            on_expiry=on_expiry,
+            with_dependents=with_dependents,
+            arm=arm,
+            wait=plane.config.kill_wait if wait is None else wait,
+        )
     _show_kill(session, receipt)
 
 
@@ -114,15 +117,30 @@ def restore(
         raise InvalidInput("A restore needs a reason.", cure='--reason "fixed in v2.1"')
     session.confirm(f"restore {target}")
     plane = session.plane
-    receipt = plane.switch.restore(
-        target,
-        by=session.by,
-        reason=reason,
-        lift_only=lift_only,
-        overwrite=overwrite,
-        wait=plane.config.kill_wait if wait is None else wait,
-    )
+    with _telling(session):
+        receipt = plane.switch.restore(
+            target,
+            by=session.by,
+            reason=reason,
+            lift_only=lift_only,
+            overwrite=overwrite,
+            wait=plane.config.kill_wait if wait is None else wait,
+        )
     _show_restore(session, receipt)
+
+
+@contextmanager
+def _telling(session: Session) -> Iterator[None]:
+    """A kill or restore that is no success still tells what each lane said and who confirmed."""
+    try:
+        yield
+    except (KillFailed, KillUnheard, RestoreIncomplete) as error:
+        if error.receipt is not None:
+            _show_lanes(session, error.receipt.lanes)
+            if error.receipt.hearing.live:
+                session.out.line(f"  confirmed by {error.receipt.hearing}")
+            session.out.data(receipt=_data(error.receipt))
+        raise
 
 
 def _show_preview(session: Session, preview: Any) -> None:

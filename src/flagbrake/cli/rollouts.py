@@ -160,17 +160,7 @@ def _loop(session: Session, ticks: int | None, *, until: str | None = None) -> N
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    plane = session.plane
-    if ticks is None and until is None:
-        plane.engine.run_forever(stop, interval=plane.config.engine_interval)
-        return
-    done = 0
-    while not stop.is_set():
-        plane.engine.tick()
-        done += 1
-        if (ticks is not None and done >= ticks) or (until and plane.rollouts.status(until).terminal):
-            return
-        stop.wait(plane.config.engine_interval)
+    session.plane.drive(stop, ticks=ticks, until=until)
 
 
 def _follow(session: Session, one: RolloutStatus) -> RolloutStatus:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from flagbrake import registry
 from flagbrake.config import Config
-from flagbrake.control.plane import Plane
 from flagbrake.control.switch import KillSwitch
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import ConfigError, InvalidInput
+from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput
 from flagbrake.evaluate import Ruleset
 from flagbrake.model.codec import declaration_to_data
 from flagbrake.model.manifest import Declaration, Manifest
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from flagbrake.store.audit import AuditEntry
 
 _log = logging.getLogger("flagbrake.wiring")
+#: Seconds between two looks at pending lanes and expired kills.
+_CARE: Final = 10.0
 
 
 def control_plane(
@@ -101,19 +104,7 @@ class ControlPlane:
     @cached_property
     def switch(self) -> KillSwitch:
         """Kill and restore."""
-        return KillSwitch(
-            Plane(
-                environment=self.config.environment,
-                store=self.store.url_shown,
-                lanes=(self.store.kills,),
-                listeners=self.store.processes,
-                audit=self.store.audit,
-                manifest=self.manifest,
-                control=self.control,
-                writer=self.writer,
-                notifiers=self.notifiers,
-            )
-        )
+        return KillSwitch.over(self.store, writer=self.writer, manifest=self.manifest, notifiers=self.notifiers)
 
     @cached_property
     def engine(self) -> Engine:
@@ -141,6 +132,46 @@ class ControlPlane:
         from flagbrake.rollout.watchdog import Watchdog
 
         return Watchdog(self.store, notifiers=self.notifiers, silent_after=self.config.engine_silent_after)
+
+    def drive(self, stop: threading.Event, *, ticks: int | None = None, until: str | None = None) -> None:
+        """Be the engine: tick, and finish what lanes and expiries have left over.
+
+        Args:
+            stop: ends it.
+            ticks: ends it after so many.
+            until: ends it when this rollout is over.
+
+        Raises:
+            StoreUnavailable: the store was away for a single tick (with ``ticks`` or ``until``); without
+                them it is waited for.
+        """
+        done, next_care = 0, 0.0
+        while not stop.is_set():
+            if ticks is None and until is None:
+                self._tick_patiently()
+            else:
+                self.engine.tick()
+            done += 1
+            if (ticks is not None and done >= ticks) or (until and self.rollouts.status(until).terminal):
+                return
+            if time.monotonic() >= next_care:
+                next_care = time.monotonic() + _CARE
+                self._care()
+            stop.wait(self.config.engine_interval)
+
+    def _tick_patiently(self) -> None:
+        try:
+            self.engine.tick()
+        except FlagbrakeError as error:
+            _log.error("The engine could not tick and goes on trying: %s", error)
+
+    def _care(self) -> None:
+        """Lanes that are pending and kills that have expired: nobody else comes back to them."""
+        try:
+            self.switch.retry_pending()
+            self.switch.announce_expired()
+        except FlagbrakeError as error:
+            _log.warning("What kills have left over could not be looked at: %s", error)
 
     def manifest(self) -> Manifest:
         """All declarations: the store's, and over them those of the configuration file."""
