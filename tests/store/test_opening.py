@@ -71,7 +71,7 @@ def test_several_processes_may_start_at_once(store_url: str):
 
 
 def test_a_fresh_file_that_is_busy_is_waited_for(tmp_path: Path):
-    """Switching to the write-ahead log waits for whoever holds the file, which SQLite itself does not."""
+    """Making the tables waits for whoever holds the file, within the deadline."""
     other = sqlite3.connect(tmp_path / "flags.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     other.execute("CREATE TABLE theirs (x)")

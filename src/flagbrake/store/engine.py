@@ -346,7 +346,7 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Use the write-ahead log. SQLite does not wait for others here, whatever the timeout, so we do."""
+    """Use the write-ahead log. When several switch a fresh file at once, SQLite refuses some without waiting."""
     end = time.monotonic() + DEADLINE
     pause = threading.Event()
     while True:
