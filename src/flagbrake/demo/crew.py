@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -102,10 +103,11 @@ class Crew:
                 with contextlib.suppress(OSError):
                     member.process.stdin.close()
         for stop in ("terminate", "kill", None):
+            deadline = time.monotonic() + patience
             try:
                 for member in self.members:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        member.process.wait(patience)
+                        member.process.wait(max(0.0, deadline - time.monotonic()))
             except KeyboardInterrupt:
                 patience = 0.1
             for member in self.members:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -135,14 +136,17 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=REST)
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the story's to handle: it closes our input
-    leaving = threading.Event()
+    leaving, opened = threading.Event(), threading.Event()
 
     def leave_at_end_of_input() -> None:
         sys.stdin.read()
         leaving.set()
+        if not opened.is_set():
+            os._exit(0)  # still reading pages: nothing is open, nobody needs to wait for them
 
     threading.Thread(target=leave_at_end_of_input, name="leaving", daemon=True).start()
     worker = Worker(given.name, given.rest)
+    opened.set()
     api.set_provider_and_wait(flagbrake.provider(given.config, name=given.name))
     worker.report.line("ready", questions=len(worker.questions), pages=len(worker.library.pages))
     try:
