@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -94,6 +96,9 @@ class Advance:
     good: tuple[Row, ...]
 
 
+#: From how many rows on a load is large.
+_MANY: Final = 1000
+
 #: Finds the last good row of a name, to be used when the new one cannot be read.
 Fallback = Callable[[Name], Row | None]
 
@@ -109,11 +114,13 @@ def advance(
 ) -> Advance:
     """Apply changed rows to a snapshot; what is not in ``rows`` is kept as it is, compiled closures included."""
     read = _Reading(before)
-    for row in rows:
-        try:
-            read.take(row, None if row.gone else _READ[row.kind](row))
-        except FlagbrakeError as error:
-            read.refuse(row, error, _last(before, row, fallback))
+    rows = list(rows)
+    with _uncollected(len(rows) >= _MANY):
+        for row in rows:
+            try:
+                read.take(row, None if row.gone else _READ[row.kind](row))
+            except FlagbrakeError as error:
+                read.refuse(row, error, _last(before, row, fallback))
     ruleset = read.ruleset()
     for row, why in read.rejected(ruleset):
         # What can be read but not evaluated: the ruleset kept its own last good version, if it had one.
@@ -132,6 +139,19 @@ def advance(
     # What read the thing before may answer differently too, so its old reads count as well as its new ones.
     affected = _affected(before.reads, read.changed) | _affected(snapshot.reads, read.changed)
     return Advance(snapshot, affected, tuple(read.good.values()))
+
+
+@contextmanager
+def _uncollected(large: bool) -> Iterator[None]:
+    """Keep the collector of cycles out of a large load, whose million live objects it would search in vain."""
+    pause = large and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 class _Reading:
@@ -236,28 +256,31 @@ def everything(environment: str, *, epoch: int, reason: str) -> Kill:
     return Kill("unreadable", EVERYTHING, environment, reason, "flagbrake", at, epoch, corrupt=True)
 
 
-def _data(row: Row) -> Any:
+def _data(row: Row, *, versioned: bool = True) -> Any:
     if codec.checksum(row.document) != row.checksum:
         raise InvalidInput("its checksum does not match: the row was damaged or edited by hand.")
-    return codec.loads(row.document)
+    data = codec.loads(row.document)
+    if versioned and isinstance(data, dict):
+        data["version"] = row.version  # the row's column counts; documents are kept without it
+    return data
 
 
 def _flag(row: Row) -> Flag:
     flag = codec.flag_from_data(_data(row))
     if flag.key != row.key:
         raise InvalidInput(f"its document is flag '{flag.key}'.")
-    return replace(flag, version=row.version)
+    return flag
 
 
 def _segment(row: Row) -> Segment:
     segment = codec.segment_from_data(_data(row))
     if segment.key != row.key:
         raise InvalidInput(f"its document is segment '{segment.key}'.")
-    return replace(segment, version=row.version)
+    return segment
 
 
 def _declaration(row: Row) -> Declaration:
-    declaration = codec.declaration_from_data(_data(row))
+    declaration = codec.declaration_from_data(_data(row, versioned=False))
     if declaration.flag != row.key:
         raise InvalidInput(f"its document declares '{declaration.flag}'.")
     return declaration
