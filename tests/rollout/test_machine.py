@@ -247,6 +247,49 @@ def test_the_verdict_of_one_step_never_carries_the_next():
         assert world.canary_share == share
 
 
+def with_an_intent_that_was_not_written() -> World:
+    """The engine died after it recorded the second step and before it wrote it."""
+    world = World(plan_of(5, 50, 100), "v1")
+    world.tick()
+    world.pass_time(60)
+    world.tick()
+    world.pass_time(6)
+    with contextlib.suppress(Crashed):
+        world.tick(dies_at=1)
+    assert world.state.intent is not None
+    assert world.canary_share == 5000
+    return world
+
+
+def test_an_intent_is_carried_out_after_a_crash_whatever_was_edited_beside_the_split():
+    """The version moved, the decision stands: the step is written once, against the new version."""
+    world = with_an_intent_that_was_not_written()
+    world.version += 1
+    world.tick()
+    assert (world.canary_share, world.steps()) == (50_000, [0, 1])
+
+
+def test_nothing_is_written_while_the_flag_cannot_be_read():
+    """A recorded intent waits until it is known what became of it."""
+    world = with_an_intent_that_was_not_written()
+    world.readable = False
+    world.tick()
+    assert len(world.engine_writes) == 1
+
+
+@pytest.mark.parametrize("by_check", [True, False])
+def test_a_rollback_gives_up_a_step_that_was_not_written(by_check: bool):
+    """The canary gets no more on the way back."""
+    world = with_an_intent_that_was_not_written()
+    if by_check:
+        world.verdict = Verdict.FAIL
+        world.tick()
+    else:
+        world.command(Verb.ABORT)
+    assert [intent.kind for intent, _ in world.engine_writes] == [IntentKind.STEP, IntentKind.ROLLBACK]
+    assert world.serve == "v1"
+
+
 def test_a_state_survives_json():
     """What is saved is all there is."""
     world = World(plan_of(5, 100), "v1")
