@@ -174,6 +174,13 @@ class Beginnings(ReferenceProvider):
         return super().resolve(found, context)
 
 
+class Forgetful(ReferenceProvider):
+    """Knows no value of a variant, and does not say so."""
+
+    def value_of(self, flag_key, variant):
+        return None
+
+
 class OpenInOutage(Guard):
     """Guards nothing while the vendor is away."""
 
@@ -228,6 +235,12 @@ OTHERS = [
         ),
     ),
     of_flags("rules are ignored", "common.story", _without_rules),
+    of_answers(
+        "a mismatch is not explained",
+        "errors.type_mismatch_message",
+        lambda a, q: replace(a, error_message="str is not int") if a.error_code is ErrorCode.TYPE_MISMATCH else a,
+    ),
+    of_provider("does not know its variants", "kills.named_without_value", Forgetful),
     of_guard("guards nothing", "common.story", Guard=OpenAlways),
     of_control("finer splits are rounded", "refusals.finer_split", ToPercents),
 ]

@@ -33,7 +33,7 @@ KNOWN = {"refusals.bad_value": "a variant of another kind than its flag is writt
 Wrap = Callable[[FeatureProvider], FeatureProvider]
 
 
-def memory(wrap: Wrap = lambda provider: provider) -> Harness:
+def memory(wrap: Wrap = lambda provider: provider, *, kind: type[MemoryProvider] = MemoryProvider) -> Harness:
     """MemoryProvider and MemoryControl. Each provider made mirrors the one that the control writes."""
     source = MemoryProvider()
     made: list[MemoryProvider] = []
@@ -48,7 +48,7 @@ def memory(wrap: Wrap = lambda provider: provider) -> Harness:
     source.attach(mirror)
 
     def make() -> FeatureProvider:
-        made.append(MemoryProvider(source.flags.values()))
+        made.append(kind(source.flags.values()))
         return wrap(made[-1])
 
     versions = itertools.count(1)

@@ -167,6 +167,14 @@ def errors_type_mismatch(h: Harness) -> None:
     same(answer.variant, None, "variant")
 
 
+@rule(Cap.FULLY_TYPED_VALUES)
+def errors_type_mismatch_message(h: Harness) -> None:
+    """The message of a mismatch says which flag it is and of what kind, in OpenFeature's words."""
+    flag = h.serving("text")
+    message = ask(h.provider, flag.key, 5).error_message or ""
+    holds(flag.key in message and "string" in message, expected=f"{flag.key!r} and 'string'", came=message)
+
+
 @rule(spec="2.2.6")
 def errors_none_on_success(h: Harness) -> None:
     """A good answer has no error code."""

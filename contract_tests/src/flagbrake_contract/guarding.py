@@ -21,8 +21,9 @@ from flagbrake.model.clause import Attribute, Op
 from flagbrake.model.flag import Rule, Targets, ramp
 from flagbrake.model.kill import Kill, KillMode, KillSnapshot, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration, Manifest, ScopeAttribute
-from flagbrake.model.values import FlagKind
+from flagbrake.model.values import MISMATCH, FlagKind
 from flagbrake.ports.kills import KillView
+from flagbrake.ports.provider import FlagProvider
 from flagbrake_contract.ask import DEFAULTS, ask, ask_async, fails_with, run, shown, succeeds, user
 from flagbrake_contract.capability import ProviderCapability as Cap
 from flagbrake_contract.harness import Harness
@@ -300,6 +301,20 @@ def kills_named_variant(h: Harness) -> None:
         g.kill(f"flag:{key}", serve="named", serve_value="a third text")
         answer = succeeds(ask(g.guard, key, "default"))
         same((answer.value, answer.variant), ("a third text", "named"))
+
+
+@rule()
+def kills_named_without_value(h: Harness) -> None:
+    """A variant named by its name alone serves the value that the provider knows for it, if it can tell."""
+    with guarded(h) as g:
+        key = h.serving("x").key
+        inner = getattr(g.guard, "value_of", None)
+        known = inner(key, "served") if callable(inner) else MISMATCH
+        g.kill(f"flag:{key}", serve="served")
+        answer = succeeds(ask(g.guard, key, "default"))
+        if isinstance(h.provider, FlagProvider) and h.provider.value_of(key, "served") is not MISMATCH:
+            same((known, answer.value, answer.variant), ("x", "x", "served"))
+        holds(answer.value in ("x", SAFE, "default"), expected="a value of the flag or the default", came=shown(answer))
 
 
 @rule()
