@@ -159,5 +159,6 @@ def test_rows_are_found_by_many_keys(store: Store):
         store.flags.delete(conn, "f0003")
     rows = {row.key: row for row in store.flags.all()}
     assert dict(store.flags.tokens()) == {key: row.token for key, row in rows.items()}
+    assert [key for key, _ in store.flags.tokens(under="f0007")] == ["f0007"]
     asked = [f"f{n:04}" for n in range(1100)]
     assert store.flags.some([*asked, "none", "f0001"]) == [rows[key] for key in asked if key != "f0003"]

@@ -123,6 +123,10 @@ def test_a_kill_keeps_what_its_flags_were(store: Store):
     assert store.kills.prior(placed.id) == [kept]
     store.kills.kill(a_kill("k2", "flag:checkout"), deadline=5)
     assert [entry["key"] for entry in store.kills.prior("k2")] == ["checkout"]
+    with store.db.transaction() as conn:
+        store.flags.write_all(conn, [Flag.boolean("shop_a.x"), Flag.boolean("shop_a"), Flag.boolean("shopza.x")])
+    store.kills.kill(a_kill("k3", "flag:shop_a"), deadline=5)
+    assert [entry["key"] for entry in store.kills.prior("k3")] == ["shop_a", "shop_a.x"]
     store.kills.lift(placed, by="bob", reason="mended", deadline=5)
     assert store.kills.prior(placed.id) == [kept]
 

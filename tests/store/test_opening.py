@@ -56,13 +56,15 @@ def test_opening_again_finds_what_was_made(store_url: str):
 def test_several_processes_may_start_at_once(store_url: str):
     """Three processes that all make the store succeed, and it is made once."""
     script = (
-        "import sys; from flagbrake.store import open_store; sys.stdin.readline();"
-        "open_store(sys.argv[1], project='shop', environment='production', create=True).close()"
+        "import sys, alembic.command; from flagbrake.store import open_store; print('ready', flush=True);"
+        "sys.stdin.readline(); open_store(sys.argv[1], project='shop', environment='production', create=True).close()"
     )
     command = [sys.executable, "-c", script, store_url]
-    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    children = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
     for child in children:
-        assert child.stdin is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
         child.stdin.write("go\n")
         child.stdin.flush()
     assert [child.communicate(timeout=60)[1] for child in children] == [""] * 3

@@ -42,11 +42,9 @@ def test_what_was_applied_is_written_at_once(place):
         presence.applied(7, AT)
         wait_until(lambda: store.processes.live()[0].epoch == 7, timeout=5, why="the acknowledgement")
         presence.applied(6, AT + timedelta(1))
-        presence.applied(8, AT)
-        wait_until(lambda: store.processes.live()[0].epoch == 8, timeout=5, why="the acknowledgement")
-        assert store.processes.live()[0].applied_at == AT
         presence.leave()
         assert store.processes.live() == []
+        assert [(row.epoch, row.applied_at) for row in store.processes.live(applied=0)] == [(7, AT)]
 
 
 def test_a_process_that_goes_silent_is_not_live(timed: Store, clock: HandClock):

@@ -123,14 +123,19 @@ class Documents(Generic[T]):
         with self._db.looking(conn) as reader:
             return list(reader.execute(query).scalars())
 
-    def tokens(self, *, conn: Connection | None = None) -> list[tuple[str, str]]:
-        """Key and token of all rows that are not deleted, without their documents."""
+    def tokens(self, *, under: str = "", conn: Connection | None = None) -> list[tuple[str, str]]:
+        """Key and token of all rows that are not deleted, without their documents.
+
+        With ``under`` only of that key and of the keys that begin with it and a dot.
+        """
         table = self._kind.table
         query = (
             select(table.c.key, table.c.version, table.c.checksum)
             .where(*self._db.mine(table), table.c.deleted.is_(False))
             .order_by(table.c.key)
         )
+        if under:
+            query = query.where((table.c.key == under) | table.c.key.startswith(f"{under}.", autoescape=True))
         with self._db.looking(conn) as reader:
             return [(key, _token(version, seal)) for key, version, seal in reader.execute(query)]
 

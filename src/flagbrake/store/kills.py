@@ -193,7 +193,9 @@ class StoreLane(KillLane):
 
     def _standing(self, conn: Connection) -> Sequence[Mapping[Any, Any]]:
         table = schema.kill
-        query = select(table).where(*self._db.mine(table)).order_by(table.c.epoch, table.c.id)
+        # Without the prior states, which may be long: this is read at every kill and by every listing.
+        columns = (table.c.id, table.c.scope, table.c.document, table.c.checksum, table.c.epoch)
+        query = select(*columns).where(*self._db.mine(table)).order_by(table.c.epoch, table.c.id)
         return conn.execute(query).mappings().all()
 
     def _row(self, conn: Connection, kill_id: str, *, lifted: bool = False) -> dict[str, Any] | None:
@@ -227,7 +229,7 @@ class StoreLane(KillLane):
     def _covered(self, conn: Connection, scope: Scope) -> list[dict[str, Any]]:
         """The store's own flags that a scope covers, by their key or their declared scopes."""
         scopes: dict[str, tuple[Scope, ...]] = {}
-        # A flag's scope covers flags by their keys only: an emergency does not read declarations for it.
+        # A flag's scope covers flags by their keys only: an emergency does not read everything else for it.
         for row in () if scope.kind is ScopeKind.FLAG else self._manifest.all(conn=conn):
             try:
                 scopes[row.key] = row.decode().scopes if '"scopes"' in row.document else ()
@@ -235,7 +237,7 @@ class StoreLane(KillLane):
                 continue  # an unreadable declaration must not hinder a kill
         found = {
             key: {"key": key, "version": token, "checksum": token.partition(":")[2]}
-            for key, token in self._flags.tokens(conn=conn)
+            for key, token in self._flags.tokens(under=scope.path if scope.kind is ScopeKind.FLAG else "", conn=conn)
             if any(scope.covers(own) for own in (Scope(ScopeKind.FLAG, key), *scopes.get(key, ())))
         }
         if len(found) <= _DOCUMENTS:
