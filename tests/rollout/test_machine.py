@@ -269,9 +269,16 @@ def test_an_intent_is_carried_out_after_a_crash_whatever_was_edited_beside_the_s
     assert (world.canary_share, world.steps()) == (50_000, [0, 1])
 
 
-def test_nothing_is_written_while_the_flag_cannot_be_read():
+@pytest.mark.parametrize("rollback", [False, True])
+def test_nothing_is_written_while_the_flag_cannot_be_read(rollback: bool):
     """A recorded intent waits until it is known what became of it."""
     world = with_an_intent_that_was_not_written()
+    if rollback:
+        world.verdict = Verdict.FAIL
+        with contextlib.suppress(Crashed):
+            world.tick(dies_at=1)
+        assert world.state.intent is not None
+        assert world.state.intent.kind is IntentKind.ROLLBACK
     world.readable = False
     world.tick()
     assert len(world.engine_writes) == 1
