@@ -38,7 +38,11 @@ def _body(flag: Flag) -> Compiled:
     default = serve(flag, flag.default, Reason.STATIC if plain else Reason.DEFAULT, facts(flag))
     targeted = _targets(flag)
     rules = tuple(
-        (all_of(rule.clauses) or _always, serve(flag, rule.serve, Reason.TARGETING_MATCH, facts(flag, rule=rule.id)))
+        (
+            all_of(rule.clauses[:1]) or _always,
+            all_of(rule.clauses[1:]),
+            serve(flag, rule.serve, Reason.TARGETING_MATCH, facts(flag, rule=rule.id)),
+        )
         for rule in flag.rules
     )
     if not rules and targeted is None:
@@ -51,10 +55,11 @@ def _always(_key: str | None, _attributes: Mapping[str, Any], _rules: Rules) -> 
     return True
 
 
-def _rules(compiled: tuple[tuple[Predicate, Served], ...], default: Served) -> Compiled:
+def _rules(compiled: tuple[tuple[Predicate, Predicate | None, Served], ...], default: Served) -> Compiled:
+    # The first clause stands apart: most rules fail there, or have no other.
     def ruled(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> Answer:
-        for matches, served in compiled:
-            if matches(key, attributes, rules):
+        for first, rest, served in compiled:
+            if first(key, attributes, rules) and (rest is None or rest(key, attributes, rules)):
                 return served(key, attributes)
         return default(key, attributes)
 

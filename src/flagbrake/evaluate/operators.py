@@ -126,20 +126,19 @@ def _text(clause: Clause) -> Test:
     values = _only(clause, _is_text, "strings", "a string")
     if clause.op is Op.MATCHES:
         return _regex(clause)
-    fold = clause.semantics.case is Case.INSENSITIVE
     parts = tuple(_fold(values, clause.semantics.case))
-    find: Callable[[str], bool]
-    if clause.op is Op.STARTS_WITH:
-        find = lambda text: text.startswith(parts)  # noqa: E731 - three one-line searches side by side
-    elif clause.op is Op.ENDS_WITH:
-        find = lambda text: text.endswith(parts)  # noqa: E731
-    else:
-        find = lambda text: any(part in text for part in parts)  # noqa: E731
+    if clause.semantics.case is Case.INSENSITIVE:
+        find = _search(clause.op, parts)
+        return lambda value: isinstance(value, str) and find(value.casefold())
+    return _search(clause.op, parts)
 
-    def test(value: Any) -> bool:
-        return isinstance(value, str) and find(value.casefold() if fold else value)
 
-    return test
+def _search(op: Op, parts: tuple[str, ...]) -> Test:
+    if op is Op.STARTS_WITH:
+        return lambda value: isinstance(value, str) and value.startswith(parts)
+    if op is Op.ENDS_WITH:
+        return lambda value: isinstance(value, str) and value.endswith(parts)
+    return lambda value: isinstance(value, str) and any(part in value for part in parts)
 
 
 def _regex(clause: Clause) -> Test:

@@ -65,7 +65,7 @@ def split(flag: Flag, distribution: Distribution, metadata: Facts) -> Served:
     """Compile a distribution. With one possible answer it needs no unit; otherwise a missing one is an error."""
     weights = [w for w in distribution.weights if w.share]
     served = [one(flag, w.variant, Reason.SPLIT, metadata) for w in weights]
-    inside = served[0] if len(served) == 1 else _choose(flag, distribution, weights_of(distribution), served)
+    inside = served[0] if len(served) == 1 else _choose(flag, distribution, served, metadata)
     gate = distribution.gate
     if gate is None or gate.share == WHOLE:
         return inside
@@ -86,11 +86,13 @@ def weights_of(distribution: Distribution) -> list[int]:
     return [w.share for w in distribution.weights if w.share]
 
 
-def _choose(flag: Flag, distribution: Distribution, shares: list[int], served: list[Served]) -> Served:
+def _choose(flag: Flag, distribution: Distribution, served: list[Served], metadata: Facts) -> Served:
     bucketing = distribution.bucketing
     made = algorithm(bucketing.algorithm)
     # The last bound is the whole: not asked.
-    bounds = [made.bound(upto) for upto in accumulate(shares)][:-1]
+    bounds = [made.bound(upto) for upto in accumulate(weights_of(distribution))][:-1]
+    if len(bounds) == 1 and _is_targeting_key(bucketing):
+        return _either_by_key(flag, distribution, made.locate(bucketing, flag.key), bounds[0], metadata)
     place = position(bucketing, flag.key)
     if len(bounds) == 1:
         first, second = served
@@ -107,6 +109,26 @@ def _choose(flag: Flag, distribution: Distribution, shares: list[int], served: l
     return among
 
 
+def _either_by_key(flag: Flag, distribution: Distribution, locate: Locate, bound: int, metadata: Facts) -> Served:
+    """The commonest split, two variants by targeting key, without a call beyond the hash."""
+    (one_name, one_value), (other_name, other_value) = (
+        (w.variant, found.value) for w in distribution.weights if w.share and (found := flag.variant(w.variant))
+    )
+    rare = _by_targeting_key(locate, flag.key)
+
+    def either(key: str | None, attributes: Mapping[str, Any]) -> Answer:
+        # What is not simply a string takes the long way, which tells what is wrong with it.
+        if (locate(key) if type(key) is str and key and key.isascii() else rare(key, attributes)) < bound:
+            return FlagResolutionDetails(one_value, None, None, Reason.SPLIT, one_name, metadata)
+        return FlagResolutionDetails(other_value, None, None, Reason.SPLIT, other_name, metadata)
+
+    return either
+
+
+def _is_targeting_key(bucketing: Bucketing) -> bool:
+    return bucketing.attribute.kind == USER and bucketing.attribute.path == (TARGETING_KEY,)
+
+
 def position(bucketing: Bucketing, owner: str) -> Position:
     """Where a context's unit falls; ``owner`` (flag or segment key) is the default salt.
 
@@ -116,7 +138,7 @@ def position(bucketing: Bucketing, owner: str) -> Position:
     """
     locate = algorithm(bucketing.algorithm).locate(bucketing, owner)
     attribute = bucketing.attribute
-    if attribute.kind == USER and attribute.path == (TARGETING_KEY,):
+    if _is_targeting_key(bucketing):
         return _by_targeting_key(locate, owner)
     read = reader(attribute)
 
