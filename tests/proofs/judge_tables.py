@@ -20,9 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from tests.rollout.simulation import Look, first_certificate, first_rollback, quantile, steady
-
 from flagbrake.rollout.judge import Sequential
+from tests.rollout.simulation import Look, first_certificate, first_rollback, quantile, steady
 
 STORED = Path(__file__).parents[2] / "docs" / "proofs" / "judge-tables.json"
 
