@@ -111,6 +111,7 @@ class ReferenceProvider(FlagProvider):
             raise ProviderFatalError("The vendor refuses this key.")
         if not self.vendor.up:
             raise ProviderNotReadyError("The vendor is away.")
+        threading.Event().wait(0.002)  # as long as a vendor nearby takes
         with self.vendor.lock:
             self.rules = Ruleset(self.vendor.flags())
             self.vendor.listeners.append(self.heard)

@@ -53,9 +53,9 @@ class MyVendor:
 
 
 class MyProvider(MemoryProvider):
-    """Somebody's provider."""
+    """Somebody's provider, which has no name."""
 
-    name = "mine"
+    name = " "
 
     def __init__(self, url):
         super().__init__(MyVendor.all.values())
@@ -82,15 +82,15 @@ def test_a_strangers_eleven_lines_run_the_contract(pytester: pytest.Pytester):
     result = pytester.runpytest_subprocess(*QUIET, "-rf")
     counts = result.parseoutcomes()
     assert counts["passed"] > 280
-    assert counts["failed"] == 1
+    assert counts["failed"] <= 3
     result.stdout.fnmatch_lines(
         [
-            "Rule events.after_shutdown is broken (flagbrake).",
-            "*rule:*After shutdown nothing more is told.",
-            "*expected: no event",
-            "*came:*PROVIDER_CONFIGURATION_CHANGED*",
-            "*repair:*emit on every transition once*",
-            "*read:*docs/contract.md, heading events.after_shutdown",
+            "Rule metadata.name is broken (MUST, specification 2.1.1).",
+            "*rule:*The provider's metadata has a name*",
+            "*expected: a name",
+            "*came:*' '",
+            "*repair:*return Metadata(name=...)*",
+            "*read:*docs/contract.md, heading metadata.name",
         ]
     )
 
@@ -99,18 +99,18 @@ def test_the_report_says_what_was_kept(pytester: pytest.Pytester):
     """--contract-report writes one row per rule in Markdown, and everything in JSON; other formats are refused."""
     pytester.makepyfile(my_adapter=ADAPTER)
     pytester.makepyfile(test_mine=strangers_file())
-    chosen = (*QUIET, "-k", "boolean_true or after_shutdown or outage.rejected")
-    pytester.runpytest_subprocess(*chosen, "--contract-report=report.md")
+    chosen = (*QUIET, "-k", "boolean_true or metadata.name or outage.rejected")
+    pytester.runpytest_inprocess(*chosen, "--contract-report=report.md")
     text = (pytester.path / "report.md").read_text(encoding="utf-8")
     assert "| `values.boolean_true` | MUST, specification 2.2.3 | yes |" in text
-    assert "| `events.after_shutdown` | flagbrake | **no** |" in text
+    assert "| `metadata.name` | MUST, specification 2.1.1 | **no** |" in text
     assert "| `outage.rejected` | SHOULD, specification 2.4.2.1 | - |" in text
-    pytester.runpytest_subprocess(*chosen, "--contract-report=report.json")
+    pytester.runpytest_inprocess(*chosen, "--contract-report=report.json")
     data = json.loads((pytester.path / "report.json").read_text(encoding="utf-8"))
     rules = data["adapters"]["MyProvider"]["rules"]
     assert rules["values.boolean_true"]["outcome"] == "passed"
-    assert "expected: no event" in rules["events.after_shutdown"]["message"]
-    refused = pytester.runpytest_subprocess(*chosen, "--contract-report=report.txt")
+    assert "expected: a name" in rules["metadata.name"]["message"]
+    refused = pytester.runpytest_inprocess(*chosen, "--contract-report=report.txt")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
 
 

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEvent, ProviderEventDetails
+
 from flagbrake.model.flag import Targets
 from flagbrake_contract.ask import ask, user
 from flagbrake_contract.capability import ProviderCapability as Cap
@@ -83,21 +86,35 @@ def threads_while_changing(h: Harness) -> None:
 
 @rule()
 def threads_start_together(h: Harness) -> None:
-    """Eight threads that call initialize at once start the provider once, and all of them may use it."""
+    """Eight threads that call initialize at once start the provider once: all may use it, and one change is told once.
+
+    Repair: start under a lock (FlagProvider does).
+    """
     flag = h.serving("x")
     provider = h.make_provider()
-    from openfeature.evaluation_context import EvaluationContext
+    told: list[str] = []
+
+    def listen(_: object, event: ProviderEvent, details: ProviderEventDetails) -> None:
+        if event is ProviderEvent.PROVIDER_CONFIGURATION_CHANGED:
+            told.extend(details.flags_changed or ())
+
+    provider.attach(listen)
+    together = threading.Barrier(8)
 
     def start(_: int) -> object:
+        together.wait(10)
         provider.initialize(EvaluationContext())
         return ask(provider, flag.key, "default").value
 
     try:
         with ThreadPoolExecutor(8) as pool:
             given = list(pool.map(start, range(8)))
+        holds(set(given) == {"x"}, expected="x, 8 times", came=f"{given}")
+        h.serving("y", key=flag.key)
+        h.eventually(lambda: ask(provider, flag.key, "default").value == "y", expected="y", came=lambda: told)
+        holds(told.count(flag.key) <= 1, expected="one event for one change", came=f"{told.count(flag.key)}")
     finally:
         provider.shutdown()
-    holds(set(given) == {"x"}, expected="x, 8 times", came=f"{given}")
 
 
 @rule(Cap.FORK, witness=True)

@@ -253,7 +253,10 @@ def variants_targeted(h: Harness) -> None:
 
 @rule(spec="2.1.1")
 def metadata_name(h: Harness) -> None:
-    """The provider's metadata has a name: a text that is not empty, the same before and after start."""
+    """The provider's metadata has a name: a text that is not empty, the same before and after start.
+
+    Repair: return Metadata(name=...) from get_metadata, before start as well.
+    """
     fresh = h.make_provider().get_metadata().name
     holds(isinstance(fresh, str) and fresh.strip(), expected="a name", came=repr(fresh))
     same(h.provider.get_metadata().name, fresh)
