@@ -43,7 +43,11 @@ def _exit_codes() -> list[tuple[int, str]]:
     for _name, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, errors.FlagbrakeError):
             found.setdefault(kind.exit_code, []).append(f"{kind.__name__}: {(kind.__doc__ or '').splitlines()[0]}")
-    return [(code, "<br>".join(names)) for code, names in sorted(found.items())] + [(130, "interrupted")]
+    found[1].append("`doctor` found a failure, `demo` broke a promise")
+    return [(code, "<br>".join(names)) for code, names in sorted(found.items())] + [
+        (70, "a bug in flagbrake; FLAGBRAKE_DEBUG=1 prints where"),
+        (130, "interrupted"),
+    ]
 
 
 def configuration() -> str:

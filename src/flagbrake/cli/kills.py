@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def kill(
     context: typer.Context,
     scope: Annotated[str, typer.Argument(help="KIND:PATH (agent:refunds), a flag's key, or *.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; everybody will see it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; everybody will see it.")] = "",
     mode: Annotated[KillMode, typer.Option("--mode", help="How strictly.")] = KillMode.HALT,
     serve: Annotated[str | None, typer.Option("--serve", help="Variant to serve, when none is declared.")] = None,
     expires: Annotated[
@@ -52,8 +52,6 @@ def kill(
     if preview:
         _show_preview(session, plane.switch.preview(scope))
         return
-    if not reason.strip():
-        raise InvalidInput("A kill needs a reason.", cure='--reason "refunds paid twice"')
     with _telling(session):
         receipt = plane.switch.kill(
             scope,

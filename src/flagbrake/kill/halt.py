@@ -18,6 +18,8 @@ from flagbrake.kill.running import Running
 from flagbrake.kill.state import State
 from flagbrake.model.kill import Kill, Scope
 
+__all__ = ["check", "check_tool", "scope", "stoppable"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
