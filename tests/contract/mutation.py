@@ -1,4 +1,4 @@
-"""Mutation testing of the reference provider: ``python -m tests.contract.mutation [--write]``.
+"""Mutation testing of the reference provider: ``python -m tests.contract.mutation [--write | MODULE ...]``.
 
 Every mutant of the code that all providers of ours share (``ports.provider``, ``model.values``) and of
 MemoryProvider is run against the contract, in a forked process, until a rule fails. ``--write`` stores the score
@@ -18,7 +18,7 @@ import signal
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ def run_apart(work: Callable[[], str]) -> str:
     return "hangs" if os.WIFSIGNALED(status) else said
 
 
-def measure() -> dict[str, Any]:
+def measure(targets: Sequence[str] = TARGETS) -> dict[str, Any]:
     """Run all mutants; the caught and the survivors."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
@@ -199,7 +199,7 @@ def measure() -> dict[str, Any]:
     clean = run_apart(first_broken)
     if clean:
         raise SystemExit(f"The reference itself breaks {clean}.")
-    for name in TARGETS:
+    for name in targets:
         module = importlib.import_module(name)
         for described, tree in mutants(inspect.getsource(module)):
             total += 1
@@ -217,7 +217,8 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    found = measure()
+    named = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    found = measure(named or TARGETS)
     print(json.dumps(found, indent=2))
-    if "--write" in sys.argv:
+    if "--write" in sys.argv and not named:
         STORED.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
