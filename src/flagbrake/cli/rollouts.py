@@ -195,10 +195,16 @@ def lines_of(one: RolloutStatus) -> list[str]:
     if one.blind:
         lines.append(f"  the judge is blind: {one.blind}")
     for check in one.assessments:
-        counts = ", ".join(f"{name} {value}" for name, value in dict(check.get("tally") or {}).items())
+        tally = dict(check.get("tally") or {})
+        counts = ""
+        if tally.get("canary") is not None:
+            counts = (
+                f": {one.canary} {tally['canary_bad']} bad of {tally['canary']}, "
+                f"{one.baseline} {tally['baseline_bad']} of {tally['baseline']}"
+            )
         evidence = check.get("evidence")
         told = f"; evidence {evidence:.3g}" if isinstance(evidence, (int, float)) else ""
-        lines.append(f"  check {check.get('check', check.get('metric', ''))}: {check['verdict']} ({counts}{told})")
+        lines.append(f"  check {check.get('check', check.get('metric', ''))}: {check['verdict']}{counts}{told}")
     if not one.terminal:
         ticked = "never" if one.last_tick_age is None else f"{one.last_tick_age:.0f} s ago"
         alive = "live" if one.engine_live else "NOT RUNNING"

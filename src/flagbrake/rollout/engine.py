@@ -122,15 +122,33 @@ class Engine:
         self.store.engines.beat(self.id, socket.gethostname(), os.getpid(), now)
         return [done for row in self.store.rollouts.due(now) if (done := self._one(row.id, now)) is not None]
 
-    def run_forever(self, stop: threading.Event, *, interval: float = 1.0) -> None:
-        """Tick every ``interval`` seconds until ``stop`` is set. A store that is away is waited for."""
+    def run_forever(
+        self,
+        stop: threading.Event,
+        *,
+        interval: float = 1.0,
+        until: Callable[[], bool] | None = None,
+        chores: Callable[[], None] | None = None,
+    ) -> None:
+        """Tick every ``interval`` seconds until ``stop`` is set. A store that is away is waited for.
+
+        Args:
+            stop: ends the loop; set from any thread or signal handler.
+            interval: seconds between ticks.
+            until: asked after each tick; True ends the loop too.
+            chores: done after each tick: what else wants a process that is always there.
+        """
         away = False
         while not stop.is_set():
             try:
                 self.tick()
+                if chores is not None:
+                    chores()
                 if away:
                     _log.warning("the store answers again")
                 away = False
+                if until is not None and until():
+                    return
             except FlagbrakeError as error:
                 if not away:
                     _log.error("the engine cannot work: %s", error)

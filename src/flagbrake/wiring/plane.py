@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -15,7 +16,7 @@ from flagbrake import registry
 from flagbrake.config import Config
 from flagbrake.control.switch import KillSwitch
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput
+from flagbrake.errors import ConfigError, InvalidInput
 from flagbrake.evaluate import Ruleset
 from flagbrake.model.codec import declaration_to_data
 from flagbrake.model.manifest import Declaration, Manifest
@@ -34,6 +35,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger("flagbrake.wiring")
 #: Seconds between two looks at pending lanes and expired kills.
 _CARE: Final = 10.0
+
+
+class _Every:
+    """Calls something at most every so many seconds."""
+
+    def __init__(self, seconds: float, work: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._work = work
+        self._due = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + self._seconds
+            self._work()
 
 
 def control_plane(
@@ -134,44 +150,28 @@ class ControlPlane:
         return Watchdog(self.store, notifiers=self.notifiers, silent_after=self.config.engine_silent_after)
 
     def drive(self, stop: threading.Event, *, ticks: int | None = None, until: str | None = None) -> None:
-        """Be the engine: tick, and finish what lanes and expiries have left over.
+        """Be the engine, and finish what lanes and expiries have left over.
 
         Args:
             stop: ends it.
             ticks: ends it after so many.
             until: ends it when this rollout is over.
-
-        Raises:
-            StoreUnavailable: the store was away for a single tick (with ``ticks`` or ``until``); without
-                them it is waited for.
         """
-        done, next_care = 0, 0.0
-        while not stop.is_set():
-            if ticks is None and until is None:
-                self._tick_patiently()
-            else:
-                self.engine.tick()
-            done += 1
-            if (ticks is not None and done >= ticks) or (until and self.rollouts.status(until).terminal):
-                return
-            if time.monotonic() >= next_care:
-                next_care = time.monotonic() + _CARE
-                self._care()
-            stop.wait(self.config.engine_interval)
+        done = itertools.count(1)
 
-    def _tick_patiently(self) -> None:
-        try:
-            self.engine.tick()
-        except FlagbrakeError as error:
-            _log.error("The engine could not tick and goes on trying: %s", error)
+        def over() -> bool:
+            ticked_enough = ticks is not None and next(done) >= ticks
+            return ticked_enough or (until is not None and self.rollouts.status(until).terminal)
+
+        self.engine.run_forever(
+            stop, interval=self.config.engine_interval, until=over, chores=_Every(_CARE, self._care)
+        )
 
     def _care(self) -> None:
-        """Lanes that are pending and kills that have expired: nobody else comes back to them."""
-        try:
-            self.switch.retry_pending()
-            self.switch.announce_expired()
-        except FlagbrakeError as error:
-            _log.warning("What kills have left over could not be looked at: %s", error)
+        """Lanes that are pending, kills that have expired, processes long gone: nobody else comes back to them."""
+        self.switch.retry_pending()
+        self.switch.announce_expired()
+        self.store.processes.prune()
 
     def manifest(self) -> Manifest:
         """All declarations: the store's, and over them those of the configuration file."""
