@@ -175,9 +175,19 @@ def test_a_known_deviation_is_shown_and_not_passed():
 def test_what_is_not_declared_is_skipped_never_passed():
     """A rule of a capability below FULL is SKIPPED with the declaration as the reason."""
     with reference(capabilities=all_but(ProviderCapability.LARGE_INTEGERS)) as harness:
-        verdict = judge(RULES["values.integer_large"], harness)
+        verdict = judge(RULES["coercion.large_integer_as_float"], harness)
     assert verdict.outcome is Outcome.SKIPPED
     assert verdict.message == "large-integers is vendor_cannot"
+
+
+@pytest.mark.parametrize("capability", list(ProviderCapability))
+def test_a_capability_that_works_cannot_be_declared_away(capability: ProviderCapability):
+    """Each capability has one witness; where it passes, anything but FULL is an unexpected success."""
+    (witness,) = [rule for rule in all_rules() if rule.witness and rule.needs == (capability,)]
+    with reference(capabilities=all_but(capability)) as harness:
+        verdict = judge(witness, harness)
+    assert verdict.outcome is Outcome.FAILED
+    assert "declare it FULL" in verdict.message
 
 
 def test_a_harness_without_a_tool_is_told_which():

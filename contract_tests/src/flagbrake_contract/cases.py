@@ -42,6 +42,12 @@ area(
 )
 
 
+#: The rows that prove a capability.
+WITNESSES: Final = frozenset(
+    ("object_plain", "integer_large", "whole_float_as_integer", "string_as_boolean", "boolean_as_string")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A flag that serves ``value`` must answer exactly it."""
@@ -93,7 +99,7 @@ def _value(row: Value) -> None:
         default = (not row.value) if isinstance(row.value, bool) else DEFAULTS[flag.kind]
         same(succeeds(ask(h.provider, flag.key, default, kind=flag.kind)).value, row.value)
 
-    add(f"values.{row.name}", check, text=row.says, spec="2.2.3", needs=row.needs)
+    add(f"values.{row.name}", check, text=row.says, spec="2.2.3", needs=row.needs, witness=row.name in WITNESSES)
 
 
 for _row in VALUES:
@@ -171,7 +177,15 @@ def _coerced(row: Coerced) -> None:
         else:
             same(succeeds(answer).value, row.expected)
 
-    add(f"coercion.{row.name}", check, text=row.says, spec="1.3.4", level=Level.SHOULD, needs=row.needs)
+    add(
+        f"coercion.{row.name}",
+        check,
+        text=row.says,
+        spec="1.3.4",
+        level=Level.SHOULD,
+        needs=row.needs,
+        witness=row.name in WITNESSES,
+    )
 
 
 for _one in COERCED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from flagbrake_contract.capability import ProviderCapability
 from flagbrake_contract.catalogue import CONTRACTS, all_rules
 from flagbrake_contract.rules import AREAS, Rule
 
@@ -52,6 +53,7 @@ def page() -> str:
     """The page."""
     parts = [_INTRODUCTION.format(example=EXAMPLE)]
     parts.append(f"{len(all_rules())} rules.\n")
+    parts.append(_capabilities())
     for contract in CONTRACTS:
         doc = (contract.__doc__ or "").strip().splitlines()[0]
         parts.append(f"## {contract.__name__}: {doc}\n")
@@ -60,6 +62,15 @@ def page() -> str:
             parts.append(f"**{AREAS[name].title}** ({len(rules)}). Repair: {AREAS[name].repair}.\n")
             parts.extend(_entry(rule) for rule in rules)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _capabilities() -> str:
+    lines = ["## Capabilities of providers\n", "| capability | rules | witness |", "| --- | --- | --- |"]
+    for capability in ProviderCapability:
+        rules = [rule for rule in all_rules() if capability in rule.needs]
+        witness = next(rule.id for rule in rules if rule.witness)
+        lines.append(f"| `{capability.value}` | {len(rules)} | `{witness}` |")
+    return "\n".join(lines) + "\n"
 
 
 def _entry(rule: Rule) -> str:

@@ -84,13 +84,13 @@ def _default_rows() -> None:
 
         needs = (Cap.OBJECT,) if kind is FlagKind.OBJECT else ()
         name = kind.value
-        add(f"defaults.{name}", not_found, text=f"A missing {name} flag answers the caller's {name} default.",
+        add(f"defaults.{name}", not_found, text=f"A missing {name} flag answers the caller's default.",
             spec="1.4.10")  # fmt: skip
         add(f"defaults.{name}_zero", zero, text=f"The default may be the zero value of {name}.", spec="1.4.10")
         add(f"defaults.{name}_none_missing", none_missing,
-            text=f"A missing {name} flag asked with default None answers None and FLAG_NOT_FOUND.")  # fmt: skip
+            text=f"A missing flag asked as {name} with default None answers None and FLAG_NOT_FOUND.")  # fmt: skip
         add(f"defaults.{name}_none_present", none_present, needs=needs,
-            text=f"A {name} flag asked with default None answers its value.")  # fmt: skip
+            text=f"A flag of kind {name}, asked with default None, answers its value.")  # fmt: skip
 
 
 _default_rows()
@@ -205,7 +205,7 @@ def errors_repeat(h: Harness) -> None:
 STANDARD = frozenset(str(reason) for reason in Reason)
 
 
-@rule(Cap.STANDARD_REASONS, spec="2.2.5", level=Level.SHOULD)
+@rule(Cap.STANDARD_REASONS, spec="2.2.5", level=Level.SHOULD, witness=True)
 def reasons_static(h: Harness) -> None:
     """A flag that serves one variant to everybody says STATIC."""
     same(str(ask(h.provider, h.serving("x").key, "default").reason), "STATIC")
@@ -232,7 +232,7 @@ def reasons_present(h: Harness) -> None:
     holds(isinstance(reason, str) and str(reason) in STANDARD, expected="a standard reason", came=repr(reason))
 
 
-@rule(Cap.VARIANTS, spec="2.2.4", level=Level.SHOULD)
+@rule(Cap.VARIANTS, spec="2.2.4", level=Level.SHOULD, witness=True)
 def variants_named(h: Harness) -> None:
     """A good answer names the variant it serves."""
     same(ask(h.provider, h.serving("x").key, "default").variant, "served")
@@ -279,7 +279,7 @@ def metadata_types(h: Harness) -> None:
 # --- off -------------------------------------------------------------------------------------------------
 
 
-@rule(Cap.DISABLED_FLAGS)
+@rule(Cap.DISABLED_FLAGS, witness=True)
 def off_serves_off_variant(h: Harness) -> None:
     """A flag that is off serves its off variant, with reason DISABLED, whatever the default."""
     flag = h.serving("x", on=False)

@@ -30,7 +30,7 @@ area(
 area("secrets", "Secrets", repair="keep keys out of repr, messages and log records; field(repr=False)")
 
 
-@rule(spec="2.2.7")
+@rule(Cap.LIFECYCLE, spec="2.2.7", witness=True)
 def lifecycle_before_start(h: Harness) -> None:
     """Before initialize every getter answers the default and PROVIDER_NOT_READY: the provider itself, since 0.9.
 
@@ -44,7 +44,7 @@ def lifecycle_before_start(h: Harness) -> None:
         fails_with(answer, ErrorCode.PROVIDER_NOT_READY, default, f"{kind.value}, async")
 
 
-@rule(spec="2.5.2", level=Level.SHOULD)
+@rule(Cap.LIFECYCLE, spec="2.5.2", level=Level.SHOULD)
 def lifecycle_after_shutdown(h: Harness) -> None:
     """After shutdown every getter answers the default and PROVIDER_NOT_READY."""
     key = h.serving(True).key
