@@ -99,6 +99,7 @@ def test_no_table_is_forgotten(owner: Store, agent_url: str):
         "SELECT": {
             schema.VERSION_TABLE,
             *(t.name for t in (schema.revision, schema.flag, schema.segment, schema.manifest, schema.kill)),
+            schema.adoption.name,
         },
         "INSERT": {"flagbrake_outcome", "flagbrake_process"},
         "UPDATE": set(),

@@ -6,11 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from flagbrake.ports.kills import KillView
-from flagbrake.store.snapshot import Snapshot
+from flagbrake.store.snapshot import Snapshot, Source
 
 log = logging.getLogger("flagbrake.store")
 
@@ -23,6 +24,17 @@ class FeedEvent(StrEnum):
     ALARM = "alarm"  # the alarms changed
     STALE = "stale"  # contact lost
     FRESH = "fresh"  # contact regained
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """``age``: seconds since the data was known to be true, ``None`` before any. ``detail``: why it is stale."""
+
+    fresh: bool
+    age: float | None
+    source: Source
+    detail: str = ""
+    means: str = ""
 
 
 Listener = Callable[[Snapshot, frozenset[str], FeedEvent], None]

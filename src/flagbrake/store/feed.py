@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -17,7 +17,7 @@ from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput, StoreUna
 from flagbrake.model.kill import KillSnapshot
 from flagbrake.ports.clock import Clock, SystemClock
 from flagbrake.ports.kills import KillView
-from flagbrake.store.audience import Audience, FeedEvent, Listener, Receiver
+from flagbrake.store.audience import Audience, FeedEvent, FeedState, Listener, Receiver
 from flagbrake.store.engine import parse_url, shown
 from flagbrake.store.forking import gate
 from flagbrake.store.lkg import LastKnownGood, Saved, Saver
@@ -47,17 +47,6 @@ TRUST: Final = 15.0
 _PATIENCE: Final = 2.0
 _FIRST_RETRY: Final = 0.1
 _LAST_RETRY: Final = {"sqlite": 1.0, "postgresql": 5.0}
-
-
-@dataclass(frozen=True, slots=True)
-class FeedState:
-    """``age``: seconds since the data was known to be true, ``None`` before any. ``detail``: why it is stale."""
-
-    fresh: bool
-    age: float | None
-    source: Source
-    detail: str = ""
-    means: str = ""
 
 
 class StoreFeed:
@@ -298,18 +287,16 @@ class StoreFeed:
             revision, epoch = rows.counters_within(select, self._home)
             if whole or epoch != self._epoch:
                 # Kills are handed on before anything else is read.
-                self._kill_rows = tuple(rows.kills(select, self._home))
+                self._kill_rows = tuple(rows.kills(select, self._home, rows.adoption(select, self._home)))
                 self._put_kills(*self._standing(self._kill_rows, epoch))
-            changed = (
-                rows.differing(select, self._home, self._kinds, self._rows)
-                if whole
-                else rows.since(select, self._home, self._kinds, before.revision)
-            )
+            since = None if whole else before.revision
+            changed, twice = rows.documents(select, self._home, self._kinds, self._rows, since)
         with self._audience.lock:
             if self._snapshot.source is not before.source:
                 return self._sync(watch, whole=True)  # last known good came in between
             self._epoch, self._generation = epoch, generation
             self._put_documents(changed, revision)
+            self._name_clashes(twice)
         return self._touched()
 
     def _standing(self, kill_rows: tuple[KillRow, ...], epoch: int) -> tuple[KillSnapshot, dict[str, str]]:
@@ -413,6 +400,14 @@ class StoreFeed:
         for name, text in now.items():
             if before.get(name) != text:
                 log.error("%s", text, extra={"alarm": name, "environment": self.environment})
+
+    def _name_clashes(self, twice: frozenset[str]) -> None:
+        fact = "Flag '{}' is in feature_flags and in flagbrake's own table, which is served. Try: delete one of them"
+        for name in {name for name in self._own_alarms if name.startswith("adopted:")} | {
+            f"adopted:{k}" for k in twice
+        }:
+            key = name.removeprefix("adopted:")
+            self._alarm(name, fact.format(key) if key in twice else None)
 
     def _alarm(self, name: str, text: str | None) -> None:
         """An alarm of the feed's own, raised or ended."""

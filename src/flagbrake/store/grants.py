@@ -16,6 +16,7 @@ _READ: Final = (
     schema.segment.name,
     schema.manifest.name,
     schema.kill.name,
+    schema.adoption.name,
 )
 #: What an agent may change in its own row of the process table.
 _BEAT: Final = ("seen_at", "epoch", "applied_at", "left_at")

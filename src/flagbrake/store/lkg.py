@@ -116,7 +116,7 @@ class LastKnownGood:
         # In one order and without the time, so that processes with the same knowledge have the same bytes.
         rows = [row for _, row in sorted(saved.rows.items())]
         lines = [_line(header)]
-        lines += [_line([r.kind, r.key, r.document, r.checksum, r.revision, r.version]) for r in rows]
+        lines += [_line([r.kind, r.key, r.document, r.checksum, r.revision, r.version, False, r.adopted]) for r in rows]
         lines += [_line(["kill", dict(k)]) for k in saved.kills]
         body = "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n"
         with self._alone():
@@ -225,7 +225,7 @@ class Saver:
 
 
 def _line(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"), default=str)
 
 
 def _heading(magic: str, body: bytes) -> bytes:

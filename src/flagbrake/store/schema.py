@@ -245,6 +245,19 @@ outcome = Table(
     CheckConstraint(text("result in ('success', 'failure', 'killed', 'abandoned')"), name="result"),
 )
 
+#: Tables of other software that are served in place (``init --adopt``): ``role`` is flags, kills or outcomes.
+adoption = Table(
+    "flagbrake_adoption",
+    metadata,
+    *_home(),
+    Column("role", String(50), nullable=False),
+    Column("table_name", String(200), nullable=False),
+    # The columns it has of those that are read, as a JSON list.
+    Column("columns", Text, nullable=False),
+    Column("adopted_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("project", "environment", "role"),
+)
+
 engine = Table(
     "flagbrake_engine",
     metadata,

@@ -18,6 +18,7 @@ from flagbrake.model.clause import Op
 from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.kill import EVERYTHING, Kill, KillSnapshot
 from flagbrake.model.manifest import Declaration, Manifest
+from flagbrake.store.adopted import LANE, kill_of
 from flagbrake.store.kills import _read as read_kills
 
 
@@ -43,7 +44,11 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One stored document. ``gone``: archived or deleted, so not served."""
+    """One stored document.
+
+    ``gone``: archived or deleted, so not served. ``adopted``: made from a row of somebody else's table;
+    ``fault``: why that could not be done.
+    """
 
     kind: Kind
     key: str
@@ -52,6 +57,8 @@ class Row:
     revision: int
     version: int = 0
     gone: bool = False
+    adopted: bool = False
+    fault: str = ""
 
     @property
     def name(self) -> Name:
@@ -154,6 +161,33 @@ def _uncollected(large: bool) -> Iterator[None]:
             gc.enable()
 
 
+def overlay(
+    changed: list[Row],
+    known: Mapping[Name, Row],
+    documents: Mapping[str, str],
+    faults: Mapping[str, str],
+) -> tuple[list[Row], frozenset[str]]:
+    """Add what changed among adopted flags; return also the names that flagbrake's own table has as well (it wins).
+
+    An adopted flag's version is made of its content: equal versions mean equal definitions everywhere.
+    """
+    own = {row.key for row in known.values() if row.kind is Kind.FLAG and not row.adopted}
+    for row in changed:
+        if row.kind is Kind.FLAG:
+            (own.discard if row.gone else own.add)(row.key)
+    held = {row.key: row for row in known.values() if row.adopted and row.key not in own}
+    rows = list(changed)
+    for key in documents.keys() - own:
+        document = documents[key]
+        if key not in held or held[key].document != document:
+            sealed = codec.checksum(document)
+            rows.append(Row(Kind.FLAG, key, document, sealed, 0, int(sealed[:12], 16), adopted=True))
+    rows += [Row(Kind.FLAG, key, "", "", 0, adopted=True, fault=faults[key]) for key in faults.keys() - own]
+    gone = held.keys() - documents.keys() - faults.keys()
+    rows += [Row(Kind.FLAG, key, "", "", 0, gone=True, adopted=True) for key in gone]
+    return rows, frozenset((documents.keys() | faults.keys()) & own)
+
+
 class _Reading:
     """What a batch of rows comes to, while it is read."""
 
@@ -220,6 +254,13 @@ def standing(
     kills: list[Kill] = []
     alarms: dict[str, str] = {}
     for row in rows:
+        if "adopted" in row:
+            found = kill_of(row["adopted"], environment=environment, epoch=epoch, is_flag=row["is_flag"])
+            if found is not None:
+                kills.append(found[0])
+                if found[1]:
+                    alarms[f"kill:{row['id']}"] = _doubt(found[0], found[1])
+            continue
         read = list(read_kills(row, environment))
         damaged = [kill for kill in read if kill.corrupt]
         last = before.get(str(row["id"]))
@@ -235,10 +276,18 @@ def standing(
     return KillSnapshot(environment, epoch, tuple(kills)), alarms
 
 
+def _doubt(kill: Kill, wrong: str) -> str:
+    fact = wrong.rstrip(".")
+    return f"Kill switch '{kill.id}' cannot be read ({fact}), so {kill.scope} counts as killed. Try: mend the row"
+
+
 def announced(data: Iterable[Any], *, environment: str, epoch: int, known: KillSnapshot) -> KillSnapshot:
-    """The standing kills as they travel in an announcement; a strange one counts as a kill of everything."""
+    """The standing kills as they travel in an announcement; a strange one counts as a kill of everything.
+
+    Kills in adopted tables do not travel: they stand as known until the next read.
+    """
     before = {kill.id: kill for kill in known.kills}
-    kills: list[Kill] = []
+    kills: list[Kill] = [kill for kill in known.kills if kill.lane == LANE]
     for item in data:
         try:
             kills.append(codec.kill_from_data(item))
@@ -257,6 +306,8 @@ def everything(environment: str, *, epoch: int, reason: str) -> Kill:
 
 
 def _data(row: Row, *, versioned: bool = True) -> Any:
+    if row.fault:
+        raise InvalidInput(row.fault, cure="mend the row in its own table")
     if codec.checksum(row.document) != row.checksum:
         raise InvalidInput("its checksum does not match: the row was damaged or edited by hand.")
     data = codec.loads(row.document)
@@ -319,7 +370,8 @@ def _complaint(row: Row, error: FlagbrakeError, *, served: bool) -> str:
     then = "its last good version is served" if served else "it is not served"
     fact = error.fact.rstrip(".")
     cure = error.cure or "write it again"
-    return f"{what} '{row.key}' at revision {row.revision} cannot be used: {fact}; {then}. Try: {cure}"
+    where = "in feature_flags" if row.adopted else f"at revision {row.revision}"
+    return f"{what} '{row.key}' {where} cannot be used: {fact}; {then}. Try: {cure}"
 
 
 def _reads_after(

@@ -3,10 +3,12 @@
 # ruff: noqa: S608 - statements are put together from this file's own constants; every value is a parameter
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from flagbrake.store.snapshot import KillRow, Kind, Name, Row
+from flagbrake.store.adopted import Adopted, Role, flags_of
+from flagbrake.store.snapshot import KillRow, Kind, Name, Row, overlay
 from flagbrake.store.watch.base import Select, Watch
 
 _HERE: Final = "WHERE project = ? AND environment = ?"
@@ -41,10 +43,50 @@ def identity(watch: Watch, home: Home) -> str:
     return str(found[0][0]) if found else ""
 
 
-def kills(select: Select, home: Home) -> list[KillRow]:
-    """All standing kills, with every column that their seal covers."""
+def adoption(select: Select, home: Home) -> tuple[Adopted, ...]:
+    """The tables of other software that are served here."""
+    found = select(f"SELECT role, table_name, columns FROM flagbrake_adoption {_HERE}", home)
+    return tuple(Adopted(Role(role), table, tuple(json.loads(columns))) for role, table, columns in found)
+
+
+def kills(select: Select, home: Home, adopted: Collection[Adopted] = ()) -> list[KillRow]:
+    """All standing kills, with every column that their seal covers; then the rows of an adopted table."""
     found = select(f"SELECT {', '.join(_KILL)} FROM flagbrake_kill {_HERE} ORDER BY epoch, id", home)
-    return [dict(zip(_KILL, row, strict=True)) for row in found]
+    rows: list[KillRow] = [dict(zip(_KILL, row, strict=True)) for row in found]
+    for table in adopted:
+        if table.role is Role.KILLS:
+            for row in table.rows(select(table.select(), ())):
+                name = str(row["name"])
+                rows.append({"id": name, "adopted": row, "is_flag": _is_flag(select, home, adopted, name)})
+    return rows
+
+
+def _is_flag(select: Select, home: Home, adopted: Collection[Adopted], name: str) -> bool:
+    if select(f"SELECT 1 FROM flagbrake_flag {_HERE} {_SERVED} AND key = ?", (*home, name)):
+        return True
+    tables = [table.table for table in adopted if table.role is Role.FLAGS]
+    return any(select(f'SELECT 1 FROM "{table}" WHERE name = ?', (name,)) for table in tables)
+
+
+def documents(
+    select: Select, home: Home, kinds: Collection[Kind], known: Mapping[Name, Row], revision: int | None
+) -> tuple[list[Row], frozenset[str]]:
+    """What changed since a revision (``None``: whatever is not as known), adopted flags included.
+
+    Also the names that an adopted table shares with flagbrake's own.
+    """
+    if revision is None:
+        rows = differing(select, home, kinds, {name: row for name, row in known.items() if not row.adopted})
+    else:
+        rows = since(select, home, kinds, revision)
+    if Kind.FLAG not in kinds:
+        return rows, frozenset()
+    texts: dict[str, str] = {}
+    faults: dict[str, str] = {}
+    for table in adoption(select, home):
+        if table.role is Role.FLAGS:
+            texts, faults = flags_of(table.rows(select(table.select(), ())))
+    return overlay(rows, known, texts, faults)
 
 
 def since(select: Select, home: Home, kinds: Collection[Kind], revision: int) -> list[Row]:

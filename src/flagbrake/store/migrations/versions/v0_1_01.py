@@ -13,6 +13,16 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "flagbrake_adoption",
+        sa.Column("project", sa.String(length=190), nullable=False),
+        sa.Column("environment", sa.String(length=190), nullable=False),
+        sa.Column("role", sa.String(length=50), nullable=False),
+        sa.Column("table_name", sa.String(length=200), nullable=False),
+        sa.Column("columns", sa.Text(), nullable=False),
+        sa.Column("adopted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("project", "environment", "role", name=op.f("pk_flagbrake_adoption")),
+    )
+    op.create_table(
         "flagbrake_audit",
         sa.Column("project", sa.String(length=190), nullable=False),
         sa.Column("environment", sa.String(length=190), nullable=False),
