@@ -194,6 +194,8 @@ def test_bucketing_by_another_attribute():
             variant(missing)
     with pytest.raises(TargetingKeyMissingError):
         rules.evaluate("f", U1)
+    with pytest.raises(InvalidContextError):
+        variant("\ud800")
 
 
 def test_gate():

@@ -152,7 +152,9 @@ def declarations():
         st.none() | texts,
         json_values,
         st.lists(scopes, max_size=2).map(tuple),
-        st.lists(st.builds(ScopeAttribute, st.sampled_from(ScopeKind), attributes()), max_size=2).map(tuple),
+        st.lists(st.builds(ScopeAttribute, st.sampled_from(ScopeKind), attributes().filter(str)), max_size=2).map(
+            tuple
+        ),
         st.none() | st.sampled_from(UnknownPolicy),
         st.lists(attributes().filter(str), max_size=2).map(tuple),
     )

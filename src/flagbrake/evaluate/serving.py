@@ -146,7 +146,10 @@ def position(bucketing: Bucketing, owner: str) -> Position:
         unit = unit_text(read(key, attributes))
         if unit is None:
             raise TargetingKeyMissingError(f"'{owner}' is split by '{attribute}', which the context does not have.")
-        return locate(unit)
+        try:
+            return locate(unit)
+        except UnicodeError:
+            raise InvalidContextError(f"'{attribute}' must be a string of valid Unicode.") from None
 
     return by_attribute
 
