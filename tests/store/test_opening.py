@@ -187,3 +187,11 @@ def test_sqlite_commits_survive_a_power_cut(tmp_path: Path):
         assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     assert "a b#ü.db" in {path.name for path in tmp_path.iterdir()}
+
+
+def test_rows_that_come_by_the_hundred_do_not_sync(tmp_path):
+    """Outcomes and heartbeats do not wait for the disk, and the next kill on the same connection does."""
+    with open_store(f"sqlite:///{tmp_path}/x.db", project="p", environment="e", create=True) as store:
+        for durable, level in ((False, 1), (True, 2), (False, 1)):
+            with store.db.transaction(durable=durable) as conn:
+                assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == level

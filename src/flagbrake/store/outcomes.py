@@ -33,7 +33,7 @@ class Outcomes:
         # In one order, so that two writers of the same rows wait for each other instead of deadlocking.
         rows = sorted((self._row(outcome) for outcome in batch), key=lambda row: (row["run_id"], row["metric"]))
         statement = self._db.insert(schema.outcome).on_conflict_do_nothing()
-        with self._db.transaction() as conn:
+        with self._db.transaction(durable=False) as conn:
             for start in range(0, len(rows), _BATCH):
                 conn.execute(statement, rows[start : start + _BATCH])
 

@@ -178,7 +178,7 @@ class Presence:
         values: dict[str, Any] = {"seen_at": now, "epoch": epoch, "applied_at": applied_at}
         if left:
             values["left_at"] = now
-        with self._db.transaction() as conn:
+        with self._db.transaction(durable=False) as conn:
             # Two plain statements, no upsert: the restricted role may not read what an upsert reads.
             if inserted and conn.execute(update(table).where(table.c.id == life.id).values(values)).rowcount:
                 return
