@@ -23,7 +23,7 @@ def measure() -> dict[str, Any]:
     headings = set(re.findall(r"^### (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     missed = []
     for sabotage in SABOTAGES:
-        with patch.multiple(guarding, **sabotage.instead), sabotage.harness() as harness:
+        with patch.dict(vars(guarding), sabotage.instead), sabotage.harness() as harness:
             if judge(rules[sabotage.rule], harness).outcome is not Outcome.FAILED:
                 missed.append(str(sabotage))
     stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
