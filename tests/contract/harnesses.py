@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ from tests.support.storing import delete, put
 from tests.support.waiting import wait_until
 
 Cap = ProviderCapability
-#: What SqlControl does not keep yet.
-KNOWN = {"refusals.bad_value": "a variant of another kind than its flag is written, and cannot be read any more"}
 Wrap = Callable[[FeatureProvider], FeatureProvider]
 
 
@@ -64,10 +63,6 @@ def memory(wrap: Wrap = lambda provider: provider, *, kind: type[MemoryProvider]
         remove=source.remove,
         audited=lambda key: [(w.by, w.comment) for w in control.written if w.change.key == key],
         in_process=True,
-        known_deviations={
-            "events.after_shutdown": "MemoryProvider.put tells after shutdown too; through the SDK nobody hears it",
-            "refusals.bad_value": "evaluate.check does not compare the variants' values with the flag's kind",
-        },
         # There is no vendor that could go away, refuse a key or hang.
         capabilities=all_but(Cap.STALE, Cap.UNAVAILABLE_INIT, Cap.AUTHENTICATION, Cap.HANGING_INIT),
     )
@@ -136,19 +131,23 @@ def sqlite(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Har
             if (away / part.name).exists():
                 (away / part.name).rename(part)
 
-    with sql(
-        f"sqlite:///{file}",
-        folder / "state",
-        wrap,
-        break_vendor=break_vendor,
-        restore_vendor=restore_vendor,
-        known_deviations={
-            **KNOWN,
-            "refusals.unreachable": "a store keeps writing into a file that was moved away while it was open",
-        },
-        # A file asks for no key, and it answers or is not there.
-        capabilities=all_but(Cap.AUTHENTICATION, Cap.HANGING_INIT),
-    ) as harness:
+    no_database, locked = folder / "letter.txt", folder / "locked.db"
+    no_database.write_text("Dear database, " * 100)
+    with (
+        closing(sqlite3.connect(locked, isolation_level=None)) as holder,
+        sql(
+            f"sqlite:///{file}",
+            folder / "state",
+            wrap,
+            break_vendor=break_vendor,
+            restore_vendor=restore_vendor,
+            # What a file can do of that kind: be something else, and be held by somebody for ever.
+            make_rejected=lambda make: make(f"sqlite:///{no_database}"),
+            make_hanging=lambda make: make(f"sqlite:///{locked}"),
+        ) as harness,
+    ):
+        holder.execute("CREATE TABLE held (x)")
+        holder.execute("BEGIN EXCLUSIVE")
         yield harness
 
 
@@ -173,9 +172,6 @@ def postgresql(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator
                 make_rejected=lambda make: make(server.url(user="nobody")),
                 make_hanging=lambda make: make(f"postgresql://postgres@127.0.0.1:{port}/postgres"),
                 patience=20.0,
-                known_deviations=KNOWN,
-                # A role that does not exist is NOT_READY: the feed goes on trying, for a role can be made.
-                capabilities=all_but(not_yet=(Cap.AUTHENTICATION,)),
             ) as harness,
         ):
             yield harness

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, cast, create_engine, event, func, literal, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import Pool, QueuePool
 
 from flagbrake.errors import ConfigError, MissingExtra
@@ -300,6 +301,14 @@ def sqlite_path(url: URL) -> Path:
     return Path(url.database or "").expanduser().absolute()
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _sqlite_engine(url: URL, *, create: bool) -> Engine:
     path = sqlite_path(url)
     if create:
@@ -312,10 +321,10 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
     elif not path.exists():
         raise ConfigError(f"There is no store at {path}.", cure="flagbrake init")
     # A store that is there is never made again: a deleted file must fail, not come back empty.
-    mode = "rwc" if create else "rw"
-    address = f"file:{quote(str(path))}?mode={mode}"
+    modes = itertools.chain(("rwc",) if create else (), itertools.repeat("rw"))
 
     def connect() -> sqlite3.Connection:
+        address = f"file:{quote(str(path))}?mode={next(modes)}"
         return sqlite3.connect(address, uri=True, timeout=DEADLINE, isolation_level=None, check_same_thread=False)
 
     engine = create_engine(
@@ -329,11 +338,18 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(path)
         cursor = connection.cursor()
         _write_ahead(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+
+    @event.listens_for(engine, "checkout")
+    def same_file(_connection: Any, record: Any, _proxy: Any) -> None:
+        if _identity(path) != record.info["file"]:
+            # Moved or replaced under us: a write would go into a file that nobody reads. The pool opens it anew.
+            raise DisconnectionError
 
     # isolation_level=None stops sqlite3 from beginning transactions by itself, too late and in part;
     # this is SQLAlchemy's documented recipe for real ones.

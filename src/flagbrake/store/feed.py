@@ -35,7 +35,7 @@ from flagbrake.store.snapshot import (
     standing,
 )
 from flagbrake.store.watch import rows
-from flagbrake.store.watch.base import SAFETY_POLL, Watch
+from flagbrake.store.watch.base import SAFETY_POLL, Select, Watch
 from flagbrake.store.watch.choice import watch_of
 from flagbrake.store.witness import Witness, believe
 
@@ -46,6 +46,8 @@ TRUST: Final = 15.0
 #: Seconds a start waits for a store that does not answer before it serves what was saved.
 _PATIENCE: Final = 2.0
 _FIRST_RETRY: Final = 0.1
+#: Seconds (to twice as many) between a kill and reading what else changed.
+_AFTER_KILL: Final = 0.02
 _LAST_RETRY: Final = {"sqlite": 1.0, "postgresql": 5.0}
 
 
@@ -258,17 +260,38 @@ class StoreFeed:
         watch.dispose()
 
     def _follow(self, watch: Watch, stopping: threading.Event) -> None:
-        next_poll = time.monotonic() + SAFETY_POLL
+        due = time.monotonic() + SAFETY_POLL
         while not stopping.is_set():
-            signal = watch.wait(max(0.0, next_poll - time.monotonic()))
+            signal = watch.wait(max(0.0, due - time.monotonic()))
             # Kills first, from the announcement itself: reading again before applying is six times slower.
-            for message in signal.messages:
-                self._announced(message)
+            news = [self._announced(message) for message in signal.messages]
+            killed = any(news) or (signal.changed and self._kills_alone(watch))
             now = time.monotonic()
-            if signal.changed or now >= next_poll:
-                generation = watch.generation
-                self._sync(watch, whole=generation != self._generation)
-                next_poll = now + SAFETY_POLL
+            if killed:
+                # The rest can wait until every process on this machine has applied the kill.
+                due = min(due, now + _AFTER_KILL * random.uniform(1.0, 2.0))  # noqa: S311 - not a secret
+            elif signal.changed or now >= due:
+                self._sync(watch, whole=watch.generation != self._generation)
+                due = now + SAFETY_POLL
+
+    def _kills_alone(self, watch: Watch) -> bool:
+        """If kills changed, read them and nothing else; True if they did."""
+        revision, epoch = rows.counters(watch, self._home)
+        if epoch == self._epoch or revision < self._snapshot.revision or watch.generation != self._generation:
+            return False
+        with watch.reading() as select:
+            _, epoch = rows.counters_within(select, self._home)
+            self._read_kills(select, epoch)
+        self._epoch = epoch
+        self._save()
+        return True
+
+    def _read_kills(self, select: Select, epoch: int) -> None:
+        self._kill_rows = tuple(rows.kills(select, self._home, rows.adoption(select, self._home)))
+        self._contact = time.monotonic()
+        known = self._known_kills()
+        kills, alarms = standing(self._kill_rows, environment=self.environment, epoch=epoch, known=known)
+        self._put_kills(kills, alarms)
 
     def _sync(self, watch: Watch, *, whole: bool) -> None:
         """Read what changed in one transaction; kills are handed on before flags are decoded."""
@@ -281,14 +304,12 @@ class StoreFeed:
             if at == (before.revision, self._epoch):
                 return self._touched()
         if whole:
-            self._identity = self._read_identity(watch)
+            self._identity = rows.identity(watch, self._home)
         generation = watch.generation
         with watch.reading() as select:
             revision, epoch = rows.counters_within(select, self._home)
             if whole or epoch != self._epoch:
-                # Kills are handed on before anything else is read.
-                self._kill_rows = tuple(rows.kills(select, self._home, rows.adoption(select, self._home)))
-                self._put_kills(*self._standing(self._kill_rows, epoch))
+                self._read_kills(select, epoch)
             since = None if whole else before.revision
             changed, twice = rows.documents(select, self._home, self._kinds, self._rows, since)
         with self._audience.lock:
@@ -299,26 +320,19 @@ class StoreFeed:
             self._name_clashes(twice)
         return self._touched()
 
-    def _standing(self, kill_rows: tuple[KillRow, ...], epoch: int) -> tuple[KillSnapshot, dict[str, str]]:
-        self._contact = time.monotonic()
-        return standing(kill_rows, environment=self.environment, epoch=epoch, known=self._known_kills())
-
-    def _read_identity(self, watch: Watch) -> str | None:
-        try:
-            return rows.identity(watch, self._home)
-        except StoreUnavailable:
-            return None  # a role that may not read the audit: the witness then counts for every store here
-
-    def _announced(self, message: str) -> None:
+    def _announced(self, message: str) -> bool:
+        """Apply the kills of an announcement; True if it brought any news of them."""
         try:
             data = json.loads(message)
             revision, kills = int(data["revision"]), data["kills"]
         except (ValueError, TypeError, KeyError):
-            return  # the counter will tell
-        if isinstance(kills, list) and revision > self._snapshot.kills.epoch:
-            known = self._snapshot.kills
-            self._contact = time.monotonic()
-            self._put_kills(announced(kills, environment=self.environment, epoch=revision, known=known), None)
+            return False  # the counter will tell
+        known = self._snapshot.kills
+        if not isinstance(kills, list) or revision <= known.epoch:
+            return False
+        self._contact = time.monotonic()
+        self._put_kills(announced(kills, environment=self.environment, epoch=revision, known=known), None)
+        return True
 
     # --- putting in place -----------------------------------------------------------------------------
 
@@ -487,7 +501,7 @@ class StoreFeed:
             return  # what is on disk knows more than the store does
         snapshot = self._snapshot
         kept, kills, identity = dict(self._rows), self._kill_rows, self._identity
-        epoch = snapshot.kills.epoch
+        epoch = self._epoch  # of the kill rows that were read; an announced kill is saved when its row is
 
         def make() -> Saved:
             return Saved(snapshot.revision, epoch, identity, kept, kills)

@@ -39,6 +39,8 @@ _MAGIC: Final = "flagbrake-last-known-good 1"
 _WITNESS: Final = "flagbrake-witness 1"
 #: Seconds a change waits for others before the file is written.
 DEBOUNCE: Final = 0.2
+#: Seconds between two writes while changes go on.
+REST: Final = 1.0
 _PATIENCE: Final = 1.0
 
 
@@ -180,7 +182,6 @@ class Saver:
         self._make: Callable[[], Saved] | None = None
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
-        self._rest = DEBOUNCE
 
     def later(self, make: Callable[[], Saved]) -> None:
         """Save what ``make`` returns, soon; a later request replaces an earlier one."""
@@ -191,9 +192,10 @@ class Saver:
                 self._thread.start()
 
     def _run(self) -> None:
+        rest = DEBOUNCE
         while True:
             # Jitter, so that of many processes on a machine one writes and the others find it written.
-            self._hurry.wait(self._rest * random.uniform(1.0, 2.0))  # noqa: S311 - not a secret
+            self._hurry.wait(rest * random.uniform(1.0, 2.0))  # noqa: S311 - not a secret
             with self._lock:
                 make, self._make = self._make, None
                 if make is None:
@@ -212,7 +214,7 @@ class Saver:
             else:
                 self._alarm(None)
             # A large file is written less often, so that saving never takes more than a tenth of the time.
-            self._rest = max(DEBOUNCE, 10 * (time.monotonic() - began))
+            rest = max(REST, 10 * (time.monotonic() - began))
 
     def flush(self, timeout: float = 5.0) -> None:
         """Write what waits, now, and return when it is written."""

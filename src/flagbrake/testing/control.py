@@ -81,6 +81,7 @@ class MemoryControl(FlagControl):
                 return self._state(found)
             meant = replace(meant, version=(found.version if found else 0) + 1)
             if not isinstance(change, (SetOn, Archive)):  # these must work whatever else is broken
+                flag_from_data(flag_to_data(meant))
                 check(meant, flags=self.provider.flags, segments=self.provider.rules.segments)
             self.provider.put(meant)
             state = self._state(meant)

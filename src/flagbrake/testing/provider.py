@@ -42,7 +42,16 @@ class MemoryProvider(FlagProvider):
         self._writing = threading.RLock()
         self._rules = Ruleset({})
         self.tracked: list[Tracked] = []
+        self._ended = False
         self._change({f.key: f for f in flags}, {s.key: s for s in segments}, tell=False)
+
+    def start(self, context: EvaluationContext) -> None:
+        """From now on changes are told."""
+        self._ended = False
+
+    def stop(self) -> None:
+        """After it nothing more is told."""
+        self._ended = True
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -92,7 +101,7 @@ class MemoryProvider(FlagProvider):
                 raise error
             touched = sorted({*flags, *rules.users_of(segments), *self._rules.users_of(segments)})
             self._rules = rules
-        if tell:
+        if tell and not self._ended:
             self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=touched))
 
     # --- reading ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate import check
 from flagbrake.evaluate.checks import FLAG_NODE, MOST_ASKED, needs_of_flag, needs_of_segment
-from flagbrake.model.codec import flag_from_data
+from flagbrake.model.codec import flag_from_data, flag_to_data
 from flagbrake.model.flag import Distribution, Flag, Segment, Serve
 from flagbrake.model.state import (
     Archive,
@@ -82,6 +82,8 @@ class SqlControl(FlagControl):
             if found is not None and found.intact and replace(flag, version=found.version) == _whole(found):
                 return self._state(found)
             if not isinstance(change, _ALWAYS):
+                # What is written must be readable: the codec is stricter than the type checker.
+                flag_from_data(flag_to_data(flag))
                 self._check(conn, flag)
             written = store.flags.write(conn, flag)
             store.audit.append(

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Final
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
-from openfeature.exception import ProviderNotReadyError
+from openfeature.exception import ProviderFatalError, ProviderNotReadyError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
-from flagbrake.errors import FlagbrakeError
+from flagbrake.errors import ConfigError, FlagbrakeError
 from flagbrake.evaluate.ruleset import Ruleset
 from flagbrake.ports.provider import FlagProvider
 from flagbrake.store.audience import FeedEvent
@@ -65,6 +65,7 @@ class SqlProvider(FlagProvider):
         """Start the feed; serve the store's data, or the last known good.
 
         Raises:
+            ProviderFatalError: the store refused the login, or is no database.
             ProviderNotReadyError: neither in time. The feed goes on trying; when data arrives the provider
                 serves it and emits READY.
         """
@@ -79,7 +80,9 @@ class SqlProvider(FlagProvider):
                 self.feed.wait_for_data(self._timeout)
         except FlagbrakeError as error:
             self._emitted = "error"
-            raise ProviderNotReadyError(str(error)) from error
+            # A refused login or a file of another kind is nothing that waiting cures; the feed tries all the same.
+            unready = ProviderFatalError if isinstance(error, ConfigError) else ProviderNotReadyError
+            raise unready(str(error)) from error
         self._serve(self.feed.snapshot)
         self._emitted = "ready"
         if not self.feed.state.fresh:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from flagbrake.errors import MissingExtra, StoreUnavailable
+from flagbrake.errors import ConfigError, MissingExtra, StoreUnavailable
 from flagbrake.store.forking import gate
 from flagbrake.store.watch.base import NOTHING, Select, Signal, Watch
 
@@ -49,6 +49,9 @@ _CONNECTION: Final = {
 _INTEGERS: Final = frozenset((20, 21, 23))
 _BOOLEAN: Final = 16
 
+#: Parts of what PostgreSQL says to a login it refuses; libpq gives no code for a connection that fails.
+_REFUSED: Final = ("authentication failed", "no pg_hba.conf entry", "does not exist", "not permitted to log in")
+
 
 class PostgresqlWatch(Watch):
     """One libpq connection.
@@ -77,7 +80,8 @@ class PostgresqlWatch(Watch):
         """Connect and LISTEN.
 
         Raises:
-            StoreUnavailable: refused, no such host, wrong password, too slow.
+            ConfigError: the server refused the login.
+            StoreUnavailable: the connection was refused, no such host, too slow.
             MissingExtra: psycopg is not installed.
         """
         with gate.passing():
@@ -99,7 +103,12 @@ class PostgresqlWatch(Watch):
             options = {**_CONNECTION, **conninfo_to_dict(self._url)}
             return psycopg.connect(make_conninfo("", **options), autocommit=True)
         except psycopg.Error as error:
-            raise self._unavailable(str(error).strip().partition("\n")[0]) from error
+            said = str(error).strip().partition("\n")[0]
+            if any(part in said for part in _REFUSED):
+                raise ConfigError(
+                    f"{self._shown} refused the login ({said}).", cure="the user, password and database of the URL"
+                ) from error
+            raise self._unavailable(said) from error
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
+from flagbrake.errors import StoreUnavailable
 from flagbrake.store.adopted import Adopted, Role, flags_of
 from flagbrake.store.snapshot import KillRow, Kind, Name, Row, overlay
 from flagbrake.store.watch.base import Select, Watch
@@ -37,9 +38,15 @@ def _counters(found: list[tuple[int, ...]]) -> tuple[int, int]:
     return (found[0][0], found[0][1]) if found else (0, 0)
 
 
-def identity(watch: Watch, home: Home) -> str:
-    """The first link of the audit chain, which no two stores share; empty before the first entry."""
-    found = watch.peek(f"SELECT hash FROM flagbrake_audit {_HERE} AND seq = 1", home)
+def identity(watch: Watch, home: Home) -> str | None:
+    """The first link of the audit chain, which no two stores share; empty before the first entry.
+
+    ``None`` for a role that may not read it: what was witnessed then counts for every store at this address.
+    """
+    try:
+        found = watch.peek(f"SELECT hash FROM flagbrake_audit {_HERE} AND seq = 1", home)
+    except StoreUnavailable:
+        return None
     return str(found[0][0]) if found else ""
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from flagbrake.errors import StoreUnavailable
+from flagbrake.errors import ConfigError, FlagbrakeError, StoreUnavailable
 from flagbrake.store.forking import gate
 from flagbrake.store.watch.base import NOTHING, Select, Signal, Watch
 
@@ -56,7 +56,8 @@ class SqliteWatch(Watch):
         """Connect to the file as it is now.
 
         Raises:
-            StoreUnavailable: no such file, no permission, not a database.
+            ConfigError: the file is not a database.
+            StoreUnavailable: no such file, no permission.
         """
         with gate.passing():
             if self._hints is None and self._use_inotify:
@@ -210,11 +211,13 @@ class SqliteWatch(Watch):
             self._hints = None
         self.bell.close()
 
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
+    def _unavailable(self, error: Exception) -> FlagbrakeError:
         if isinstance(error, FileNotFoundError):
             return StoreUnavailable(f"There is no database at {self.path}.", cure="flagbrake init")
         if isinstance(error, sqlite3.Error) and _is_busy(error):
             return StoreUnavailable(f"The database {self.path} is locked.", cure="find who holds it: fuser FILE")
+        if "not a database" in str(error):
+            return ConfigError(f"{self.path} is not a SQLite database.", cure="another path, or move that file away")
         if "no such table" in str(error):
             return StoreUnavailable(f"The database {self.path} has no flagbrake tables.", cure="flagbrake init")
         return StoreUnavailable(f"The database {self.path} cannot be read: {error}.", cure="flagbrake doctor")
