@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 MANIFESTS := pyproject.toml providers/sql/pyproject.toml contract_tests/pyproject.toml
 WORKERS ?= 2
 
-.PHONY: demo test check bench wheels docs clean
+.PHONY: demo test check bench wheels docs peers clean
 
 $(VENV)/.base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flagbrake needs Python 3.11 or newer. Try: make PYTHON=python3.11"; exit 2; }
@@ -53,9 +53,20 @@ proof-judge-tables: $(VENV)/.test
 proof-rollout-crash: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.rollout_crash --runs 100 --store
 
+# The published providers of others against our contract: a report, in an environment of its own.
+.venv-peers/.installed: $(MANIFESTS)
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[cli,store,postgresql]' --editable providers/sql --editable contract_tests --group peers
+	@touch $@
+
+peers: .venv-peers/.installed
+	.venv-peers/bin/python -m tests.peers --write
+
 wheels: $(VENV)/.test
 	rm -rf dist
 	for d in . providers/sql contract_tests; do $(BIN)/python -m build --quiet --wheel --outdir dist $$d; done
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
