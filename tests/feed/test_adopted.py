@@ -16,7 +16,7 @@ from flagbrake.errors import InvalidInput, NotFound
 from flagbrake.model.flag import Flag
 from flagbrake.model.kill import EVERYTHING, Scope
 from flagbrake.store import Store, open_store
-from flagbrake.store.adopt import adopt, adopted_flags, adopted_kills
+from flagbrake.store.adopt import adopt
 from flagbrake.store.adopted import flag_of, flags_of, kill_of
 from flagbrake.store.feed import StoreFeed
 from tests.feed.conftest import HOME
@@ -66,6 +66,12 @@ def scopes(feed: StoreFeed) -> set[str]:
     return {str(k.scope) for k in feed.snapshot.kills.kills}
 
 
+def listed(store: Store) -> set[str]:
+    """The adopted flags of a listing."""
+    with store.db.reading() as conn:
+        return {flag.key for flag in store.adoption.flags(conn)}
+
+
 def test_existing_rows_serve(following: StoreFeed, legacy: Store) -> None:
     """enabled, the percentage and the whitelist; a flag that is off serves off."""
     assert value(following, "checkout") is True
@@ -73,7 +79,7 @@ def test_existing_rows_serve(following: StoreFeed, legacy: Store) -> None:
     assert value(following, "new-search", "dana") is True
     assert value(following, "new-search", "ken") is False
     assert not following.alarms
-    assert {"checkout", "old", "new-search"} == set(adopted_flags(legacy))
+    assert {"checkout", "old", "new-search"} == listed(legacy)
 
 
 def test_an_existing_update_still_stops_agents(following: StoreFeed, legacy: Store) -> None:
@@ -82,7 +88,7 @@ def test_an_existing_update_still_stops_agents(following: StoreFeed, legacy: Sto
     wait_until(lambda: scopes(following) == {"agent:search"}, timeout=3, why="the kill")
     (killed,) = following.snapshot.kills.kills
     assert (killed.reason, killed.by, killed.lane) == ("bad", "ana", "adopted")
-    assert [k.id for k in adopted_kills(legacy)] == ["adopted:search"]
+    assert [k.id for k in legacy.kills.read().kills] == ["adopted:search"]
     run(legacy, "UPDATE kill_switches SET active = FALSE WHERE name = 'search'")
     wait_until(lambda: not scopes(following), timeout=3, why="the end of it")
 
@@ -119,7 +125,7 @@ def test_flagbrakes_own_flag_wins_with_an_alarm(following: StoreFeed, legacy: St
     delete(legacy, "checkout")
     wait_until(lambda: "adopted:checkout" not in following.alarms, why="the alarm's end")
     assert following.snapshot.ruleset.flags["checkout"].on
-    assert set(adopted_flags(legacy)) == {"checkout", "old", "new-search"}
+    assert listed(legacy) == {"checkout", "old", "new-search"}
 
 
 def test_own_kills_and_adopted_kills_stand_together(following: StoreFeed, legacy: Store) -> None:

@@ -35,15 +35,18 @@ An adapter keeps the contract when all rules hold for it. A whole test file of s
 """
 
 EXAMPLE = """\
+# test_my_adapter.py
 import pytest
 from flagbrake_contract import EventsContract, Harness, KillContract, ProviderContract
 from my_adapter import MyProvider, MyVendor
+
 
 @pytest.fixture
 def harness():
     vendor = MyVendor()
     with Harness(lambda: MyProvider(vendor.url), vendor.put, remove=vendor.delete) as harness:
         yield harness
+
 
 class TestMyProvider(ProviderContract, EventsContract, KillContract): ...
 """

@@ -7,14 +7,12 @@ import hashlib
 import json
 from typing import Final
 
-from sqlalchemy import Connection, delete, inspect, select, text
+from sqlalchemy import Connection, delete, inspect
 
-from flagbrake.errors import FlagbrakeError, InvalidInput, NotFound
-from flagbrake.model.codec import kill_to_data, loads
-from flagbrake.model.flag import Flag
-from flagbrake.model.kill import Kill
+from flagbrake.errors import InvalidInput, NotFound
+from flagbrake.model.codec import kill_to_data
 from flagbrake.store import schema
-from flagbrake.store.adopted import TABLES, Adopted, Role, flag_of, kill_of
+from flagbrake.store.adopted import TABLES, Adopted, Role
 from flagbrake.store.store import Store
 
 #: On PostgreSQL. Deferred to the commit and run once per transaction, so that the counter's row is locked
@@ -60,7 +58,7 @@ def adopt(store: Store, *, by: str = "") -> tuple[str, ...]:
             raise NotFound(f"None of {names} is in {store.url_shown}.", cure="the URL of the database that has them")
         store.db.bump(conn, other=True)
         # The kills in them count from now on, so whoever reads kills must read them.
-        store.db.announce_kills(conn, [kill_to_data(kill) for kill in store.kills.snapshot(conn).kills])
+        store.db.announce_kills(conn, [kill_to_data(kill) for kill in store.kills.own(conn)])
         _record(store, conn, found)
         for adopted in found:
             if adopted.role is not Role.OUTCOMES:
@@ -74,51 +72,6 @@ def adopt(store: Store, *, by: str = "") -> tuple[str, ...]:
             after={adopted.role.value: [adopted.table, *adopted.columns] for adopted in found},
         )
     return tuple(adopted.table for adopted in found)
-
-
-def adopted_tables(store: Store) -> tuple[Adopted, ...]:
-    """What is adopted here."""
-    table = schema.adoption
-    with store.db.reading() as conn:
-        query = select(table.c.role, table.c.table_name, table.c.columns).where(*store.db.mine(table))
-        return tuple(Adopted(Role(role), name, tuple(loads(columns))) for role, name, columns in conn.execute(query))
-
-
-def adopted_flags(store: Store) -> dict[str, Flag]:
-    """The adopted flags that can be read and that flagbrake's own table does not have, for listings."""
-    own = set(store.flags.keys())
-    flags: dict[str, Flag] = {}
-    for adopted in adopted_tables(store):
-        if adopted.role is Role.FLAGS:
-            for row in _rows(store, adopted):
-                try:
-                    flag = flag_of(row)
-                except FlagbrakeError:
-                    continue
-                if flag.key not in own:
-                    flags[flag.key] = flag
-    return flags
-
-
-def adopted_kills(store: Store) -> tuple[Kill, ...]:
-    """The kills that stand in an adopted table, for listings. Lifted there: ``active`` set to false."""
-    names = {*store.flags.keys(), *adopted_flags(store)}
-    with store.db.reading() as conn:
-        epoch = store.db.counters(conn).kill_epoch
-    kills = []
-    for adopted in adopted_tables(store):
-        if adopted.role is Role.KILLS:
-            for row in _rows(store, adopted):
-                is_flag = str(row["name"]) in names
-                found = kill_of(row, environment=store.environment, epoch=epoch, is_flag=is_flag)
-                if found is not None:
-                    kills.append(found[0])
-    return tuple(kills)
-
-
-def _rows(store: Store, adopted: Adopted) -> list[dict[str, object]]:
-    with store.db.reading() as conn:
-        return adopted.rows([tuple(row) for row in conn.execute(text(adopted.select()))])
 
 
 def _examine(conn: Connection, role: Role) -> Adopted | None:

@@ -14,6 +14,7 @@ from flagbrake.model.codec import checksum, dumps, kill_from_data, kill_to_data,
 from flagbrake.model.kill import EVERYTHING, Kill, KillSnapshot, Scope, ScopeKind
 from flagbrake.ports.kills import KillLane
 from flagbrake.store import schema
+from flagbrake.store.adoption import Adoption
 from flagbrake.store.audit import Audit
 from flagbrake.store.engine import DEADLINE, Database
 from flagbrake.store.flags import DECLARATION, FLAG, FlagRows, ManifestRows, StoredFlag
@@ -47,7 +48,8 @@ class StoreLane(KillLane):
     #: True: core need not write the lane's own entry.
     audits_itself: ClassVar[bool] = True
 
-    def __init__(self, database: Database, audit: Audit) -> None:
+    def __init__(self, database: Database, audit: Audit, adoption: Adoption) -> None:
+        self._adoption = adoption
         self._db = database
         self._audit = audit
         self._flags = FlagRows(database, FLAG)
@@ -103,6 +105,8 @@ class StoreLane(KillLane):
         with self._db.transaction(deadline=deadline) as conn:
             self._db.lock_counter(conn)
             row = self._row(conn, kill.id)
+            if row is None and self._adoption.let_go(conn, kill):
+                return self._let_go(conn, kill, by=by, reason=reason)
             if row is None:
                 lifted = self._lifted_epoch(conn, kill.id)
                 if lifted is None:
@@ -134,6 +138,23 @@ class StoreLane(KillLane):
             self._announce(conn)
         return epoch
 
+    def _let_go(self, conn: Connection, kill: Kill, *, by: str, reason: str) -> int:
+        # The table's own trigger has raised the counters; the row is somebody else's and stays where it is.
+        epoch = self._db.bump(conn)
+        self._audit.append(
+            conn,
+            at=self._db.clock.now(),
+            by=by,
+            action="lift",
+            subject=str(kill.scope),
+            reason=reason,
+            before=kill_to_data(kill),
+            after={"id": kill.id, "lifted_epoch": epoch},
+            lane=kill.lane,
+        )
+        self._announce(conn)
+        return epoch
+
     def read(self) -> KillSnapshot:
         """All kills that stand, as of one moment; ``epoch`` is that of the last kill or lift."""
         with self._db.reading() as conn:
@@ -142,9 +163,12 @@ class StoreLane(KillLane):
     def snapshot(self, conn: Connection) -> KillSnapshot:
         """As ``read``, in the caller's transaction."""
         epoch = self._db.counters(conn).kill_epoch
-        environment = self._db.environment
-        kills = tuple(kill for row in self._standing(conn) for kill in _read(row, environment))
-        return KillSnapshot(environment, epoch, kills)
+        foreign = self._adoption.kills(conn, lambda: self._flags.keys(conn=conn))
+        return KillSnapshot(self._db.environment, epoch, self.own(conn) + foreign)
+
+    def own(self, conn: Connection) -> tuple[Kill, ...]:
+        """The kills of flagbrake's own table, without those of an adopted one."""
+        return tuple(kill for row in self._standing(conn) for kill in _read(row, self._db.environment))
 
     def prior(self, kill_id: str) -> Any:
         """What was kept with a standing or lifted kill, as given; ``None`` if it is not what was written.
@@ -211,7 +235,7 @@ class StoreLane(KillLane):
         return epoch
 
     def _announce(self, conn: Connection) -> None:
-        standing = self.snapshot(conn).kills
+        standing = self.own(conn)
         self._db.announce_kills(conn, [kill_to_data(kill) for kill in standing])
 
     def _sealed(self, kill: Kill, prior: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from flagbrake.ports.clock import Clock
+from flagbrake.store.adoption import Adoption
 from flagbrake.store.audit import Audit
 from flagbrake.store.engine import Database
 from flagbrake.store.engines import Engines
@@ -52,7 +53,8 @@ class Store:
         self.segments = SegmentRows(database, SEGMENT)
         self.manifest = ManifestRows(database, DECLARATION)
         self.audit = Audit(database)
-        self.kills = StoreLane(database, self.audit)
+        self.adoption = Adoption(database)
+        self.kills = StoreLane(database, self.audit, self.adoption)
         self.locks = StoreLock(database)
         self.processes = Processes(database)
         self.outcomes = Outcomes(database)

@@ -125,13 +125,17 @@ class ControlPlane:
     @cached_property
     def engine(self) -> Engine:
         """The loop that drives rollouts; any number of processes may run one."""
+        from flagbrake.metrics.agent_logs import AgentLogsSource
         from flagbrake.metrics.outcomes import OutcomesSource
         from flagbrake.rollout.engine import Engine
 
         return Engine(
             self.store,
             self.writer,
-            sources={"outcomes": OutcomesSource(self.store.outcomes)},
+            sources={
+                "outcomes": OutcomesSource(self.store.outcomes),
+                "agent_logs": AgentLogsSource(self.store),
+            },
             notifiers=self.notifiers,
             manifest=self.manifest,
         )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Connection
 
-from flagbrake.errors import InvalidInput
+from flagbrake.errors import InvalidInput, NotFound
 from flagbrake.evaluate import check
 from flagbrake.evaluate.checks import FLAG_NODE, MOST_ASKED, needs_of_flag, needs_of_segment
 from flagbrake.model.codec import flag_from_data, flag_to_data
@@ -29,6 +29,7 @@ from flagbrake.model.state import (
 )
 from flagbrake.ports.control import FlagControl
 from flagbrake.store import Store
+from flagbrake.store.adoption import versioned
 from flagbrake.store.flags import StoredFlag
 from flagbrake_sql import errors
 
@@ -60,7 +61,13 @@ class SqlControl(FlagControl):
             StoreUnavailable: the database did not answer.
         """
         with self._store.db.reading() as conn:
-            return self._state(self._row(conn, key))
+            found = self._store.flags.get(key, conn=conn)
+            if found is not None:
+                return self._state(found)
+            adopted = self._store.adoption.flag(conn, key)
+            if adopted is not None:
+                return self._adopted_state(adopted)
+            raise self._no_flag(conn, key)
 
     def apply(self, change: Change, *, expected: str | None = None, by: str = "", comment: str = "") -> FlagState:
         """Write one change; a change that is true already writes nothing.
@@ -74,9 +81,14 @@ class SqlControl(FlagControl):
             # From here to commit nobody else writes in this environment, so what is read is what is replaced.
             store.db.lock_counter(conn)
             found = store.flags.get(change.key, conn=conn)
+            # Where both have a flag of this name ours is served, so Create puts ours beside theirs.
+            if found is None and not isinstance(change, Create):
+                adopted = store.adoption.flag(conn, change.key, lock=True)
+                if adopted is not None:
+                    return self._apply_adopted(conn, adopted, change, expected=expected, by=by, comment=comment)
             if expected is not None and (found is None or found.token != expected):
                 if found is None and not isinstance(change, Replace):
-                    raise errors.no_flag(change.key, store.flags.keys(conn=conn), self.environment)
+                    raise self._no_flag(conn, change.key)
                 raise errors.moved(change.key, found=found.token if found else "none", expected=expected)
             flag = self._changed(conn, found, change)
             if found is not None and found.intact and replace(flag, version=found.version) == _whole(found):
@@ -107,6 +119,10 @@ class SqlControl(FlagControl):
                 yield self._state(row)
             except InvalidInput as error:
                 _log.error("Left out of the list: %s", error)
+        own = set(self._store.flags.keys())
+        with self._store.db.reading() as conn:
+            adopted = self._store.adoption.flags(conn)
+        yield from (self._adopted_state(flag) for flag in adopted if flag.key not in own)
 
     def segments(self) -> Iterator[Segment]:
         """All segments. A damaged row is left out with an alarm in the log."""
@@ -118,11 +134,39 @@ class SqlControl(FlagControl):
 
     # --- inside ----------------------------------------------------------------------------------------
 
-    def _row(self, conn: Connection, key: str) -> StoredFlag:
-        row = self._store.flags.get(key, conn=conn)
-        if row is None:
-            raise errors.no_flag(key, self._store.flags.keys(conn=conn), self.environment)
-        return row
+    def _no_flag(self, conn: Connection, key: str) -> NotFound:
+        known = [*self._store.flags.keys(conn=conn), *(flag.key for flag in self._store.adoption.flags(conn))]
+        return errors.no_flag(key, known, self.environment)
+
+    def _apply_adopted(
+        self, conn: Connection, found: Flag, change: Change, *, expected: str | None, by: str, comment: str
+    ) -> FlagState:
+        """Write a flag of an adopted table in place."""
+        before = self._adopted_state(found)
+        if expected is not None and expected != before.version:
+            raise errors.moved(change.key, found=before.version, expected=expected)
+        flag = _native(change) if isinstance(change, Replace) and change.native is not None else None
+        if flag is None:
+            flag = change.flag if isinstance(change, Replace | Create) else _edited(found, change)
+        after = self._adopted_state(versioned(flag))
+        if after.version == before.version:
+            return before
+        self._store.adoption.write(conn, flag)
+        self._store.audit.append(
+            conn,
+            at=self._store.clock.now(),
+            by=by,
+            action=_verb(change),
+            subject=change.key,
+            reason=comment,
+            before=before.native,
+            after=after.native,
+        )
+        return after
+
+    def _adopted_state(self, flag: Flag) -> FlagState:
+        native = flag_to_data(replace(flag, version=0))
+        return FlagState(self.ref(flag.key), flag, str(flag.version), native, self._store.clock.now())
 
     def _state(self, row: StoredFlag) -> FlagState:
         return FlagState(
@@ -142,7 +186,7 @@ class SqlControl(FlagControl):
         if isinstance(change, Replace):
             return change.flag if change.native is None else _native(change)
         if found is None:
-            raise errors.no_flag(change.key, self._store.flags.keys(conn=conn), self.environment)
+            raise self._no_flag(conn, change.key)
         return _edited(found.decode(), change)
 
     def _check(self, conn: Connection, flag: Flag) -> None:

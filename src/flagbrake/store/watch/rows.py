@@ -38,6 +38,21 @@ def _counters(found: list[tuple[int, ...]]) -> tuple[int, int]:
     return (found[0][0], found[0][1]) if found else (0, 0)
 
 
+def glance(watch: Watch, home: Home) -> tuple[int, int, list[KillRow]]:
+    """The counters and all standing kills in one statement, so of one moment: what a kill needs, and no more."""
+    columns = ", ".join(f"k.{column}" for column in _KILL)
+    found = watch.peek(
+        f"SELECT r.revision, r.kill_epoch, {columns} FROM flagbrake_revision r"
+        " LEFT JOIN flagbrake_kill k ON k.project = r.project AND k.environment = r.environment"
+        " WHERE r.project = ? AND r.environment = ? ORDER BY k.epoch, k.id",
+        home,
+    )
+    if not found:
+        return 0, 0, []
+    rows: list[KillRow] = [dict(zip(_KILL, row[2:], strict=True)) for row in found if row[4] is not None]
+    return found[0][0], found[0][1], rows
+
+
 def identity(watch: Watch, home: Home) -> str | None:
     """The first link of the audit chain, which no two stores share; empty before the first entry.
 
@@ -56,10 +71,15 @@ def adoption(select: Select, home: Home) -> tuple[Adopted, ...]:
     return tuple(Adopted(Role(role), table, tuple(json.loads(columns))) for role, table, columns in found)
 
 
-def kills(select: Select, home: Home, adopted: Collection[Adopted] = ()) -> list[KillRow]:
-    """All standing kills, with every column that their seal covers; then the rows of an adopted table."""
+def kills(select: Select, home: Home) -> list[KillRow]:
+    """All standing kills, with every column that their seal covers."""
     found = select(f"SELECT {', '.join(_KILL)} FROM flagbrake_kill {_HERE} ORDER BY epoch, id", home)
-    rows: list[KillRow] = [dict(zip(_KILL, row, strict=True)) for row in found]
+    return [dict(zip(_KILL, row, strict=True)) for row in found]
+
+
+def adopted_kills(select: Select, home: Home, adopted: Collection[Adopted]) -> list[KillRow]:
+    """The rows of an adopted table of kill switches, active or not."""
+    rows: list[KillRow] = []
     for table in adopted:
         if table.role is Role.KILLS:
             for row in table.rows(select(table.select(), ())):
@@ -76,7 +96,12 @@ def _is_flag(select: Select, home: Home, adopted: Collection[Adopted], name: str
 
 
 def documents(
-    select: Select, home: Home, kinds: Collection[Kind], known: Mapping[Name, Row], revision: int | None
+    select: Select,
+    home: Home,
+    kinds: Collection[Kind],
+    known: Mapping[Name, Row],
+    revision: int | None,
+    adopted: Collection[Adopted],
 ) -> tuple[list[Row], frozenset[str]]:
     """What changed since a revision (``None``: whatever is not as known), adopted flags included.
 
@@ -90,7 +115,7 @@ def documents(
         return rows, frozenset()
     texts: dict[str, str] = {}
     faults: dict[str, str] = {}
-    for table in adoption(select, home):
+    for table in adopted:
         if table.role is Role.FLAGS:
             texts, faults = flags_of(table.rows(select(table.select(), ())))
     return overlay(rows, known, texts, faults)

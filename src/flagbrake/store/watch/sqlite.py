@@ -1,8 +1,10 @@
 """SQLite: inotify as a hint, then looks at ``PRAGMA data_version`` with growing gaps.
 
 A commit becomes visible only after its bytes were written (and synced): reading right at the inotify event
-misses it. So an event starts a burst of looks (3 us each) whose gaps double from 0.3 ms until they reach the
-safety poll. Without inotify there is a plain poll.
+misses it. So an event starts a burst of looks, the first after about a millisecond, whose gaps double until
+they reach the safety poll. Every look of twenty processes is taken from the writer on the same machine, so a
+burst is short when a commit was just seen: what is left in the queue is most likely that commit's own. Without
+inotify there is a plain poll.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import select
 import sqlite3
 import sys
@@ -30,7 +33,12 @@ log = logging.getLogger("flagbrake.store")
 SAFETY: Final = 0.25
 #: Seconds between looks where there is no inotify.
 POLL: Final = 0.05
-_FIRST_GAP: Final = 0.0003
+_FIRST_GAP: Final = 0.001
+#: The first gap after a commit was seen, and the growth of gaps from there on.
+_SECOND_GAP: Final = 0.005
+_SECOND_GROWTH: Final = 4
+#: The longest gap while the log is being written all the time (a large transaction).
+_LONGEST_WHILE_WRITTEN: Final = 0.008
 #: How long a statement may wait for a lock (a reader of a WAL database waits only for a recovery).
 _BUSY: Final = 1.0
 
@@ -47,7 +55,7 @@ class SqliteWatch(Watch):
         self._identity: tuple[int, int] | None = None
         self._written = 0
         self._seen = -1
-        self._gap = SAFETY
+        self._gap, self._growth, self._next = SAFETY, 2, 0.0
         self._hints: _Hints | None = None
 
     # --- opening ------------------------------------------------------------------------------------
@@ -63,7 +71,7 @@ class SqliteWatch(Watch):
             if self._hints is None and self._use_inotify:
                 self._hints = _hints(self.path)
             self.means = "inotify" if self._hints else "poll"
-            self._gap = self._longest
+            self._gap, self._next = self._longest, 0.0
             self._connect()
 
     def _connect(self) -> sqlite3.Connection:
@@ -113,27 +121,41 @@ class SqliteWatch(Watch):
         return SAFETY if self._hints else self._poll
 
     def wait(self, timeout: float) -> Signal:
-        """Look, sleep until the next look or hint, look again."""
+        """Sleep until the next look is due or a hint brings it forward; look; return when a commit is seen."""
         deadline = time.monotonic() + timeout
-        sleeper = select.poll()
-        sleeper.register(self.bell.fileno(), select.POLLIN)
-        if self._hints is not None:
-            sleeper.register(self._hints.fileno(), select.POLLIN)
         while True:
-            if self._look():
-                self._gap = self._longest
-                return Signal(changed=True)
-            left = deadline - time.monotonic()
+            now = time.monotonic()
+            if now >= self._next:
+                hinted = self._hints is not None and self._hints.about_us()
+                if self._look():
+                    self._rest(_SECOND_GAP, _SECOND_GROWTH)
+                    return Signal(changed=True)
+                longer = min(self._gap * self._growth, self._longest)
+                self._rest(min(longer, _LONGEST_WHILE_WRITTEN) if hinted else longer, self._growth)
+            left = deadline - now
             if left <= 0:
                 return NOTHING
-            ready = _sleep(sleeper, min(self._gap, left))
-            if any(fd == self.bell.fileno() for fd, _ in ready):
-                self.bell.silence()
+            if self._slept(min(self._next - now, left)):
                 return NOTHING
-            if ready and self._hints is not None and self._hints.about_us():
-                self._gap = _FIRST_GAP
-            elif not ready:
-                self._gap = min(self._gap * 2, self._longest)
+
+    def _rest(self, gap: float, growth: int) -> None:
+        self._gap, self._growth, self._next = gap, growth, time.monotonic() + gap
+
+    def _slept(self, seconds: float) -> bool:
+        """Sleep; True if the bell rang. In a burst hints stay in the queue: they ask for what is due anyway."""
+        listening = self._hints is not None and self._gap > _LONGEST_WHILE_WRITTEN
+        sleeper = select.poll()
+        sleeper.register(self.bell.fileno(), select.POLLIN)
+        if listening and self._hints is not None:
+            sleeper.register(self._hints.fileno(), select.POLLIN)
+        ready = [fd for fd, _ in sleeper.poll(max(0.0, seconds) * 1000)]
+        if self.bell.fileno() in ready:
+            self.bell.silence()
+            return True
+        if ready and self._hints is not None and self._hints.about_us():
+            # Not all processes of a machine at the same moment.
+            self._rest(_FIRST_GAP * random.uniform(0.7, 1.3), 2)  # noqa: S311 - not a secret
+        return False
 
     def _look(self) -> bool:
         """True if another connection committed since the last look, or the file is another one."""
@@ -226,16 +248,6 @@ class SqliteWatch(Watch):
 def _is_busy(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-def _sleep(sleeper: select.poll, seconds: float) -> list[tuple[int, int]]:
-    """Sleep in ``poll``, which counts whole milliseconds; shorter gaps are slept after an empty look."""
-    if seconds >= 0.001:
-        return sleeper.poll(seconds * 1000)
-    ready = sleeper.poll(0)
-    if not ready:
-        time.sleep(seconds)
-    return ready
 
 
 class _Hints:
