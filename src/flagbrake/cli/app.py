@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from flagbrake._version import __version__
 from flagbrake.cli import flags, kills, rollouts, system
 from flagbrake.cli.session import Session, hoist
 from flagbrake.errors import InvalidInput
@@ -28,6 +29,21 @@ app = typer.Typer(
 app.add_typer(flags.app, name="flag", epilog=EVERYWHERE)
 app.add_typer(rollouts.app, name="rollout", epilog=EVERYWHERE)
 app.add_typer(system.store_app, name="store", epilog=EVERYWHERE)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Feature flags with a brake: flags, kills and rollouts over any provider."""
+    if version:
+        typer.echo(f"flagbrake {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 kills.register(app)
 system.register(app)
 rollouts.register(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,8 +14,8 @@ from flagbrake.kill.convention import flag_scopes
 from flagbrake.model.clause import Attribute
 from flagbrake.model.codec import flag_to_data
 from flagbrake.model.flag import Distribution, Flag, Serve, Targets
-from flagbrake.model.kill import Scope, ScopeKind
-from flagbrake.model.manifest import Declaration, ScopeAttribute
+from flagbrake.model.kill import Kill, Scope, ScopeKind
+from flagbrake.model.manifest import Declaration, Manifest, ScopeAttribute
 from flagbrake.model.state import Archive, Create, SetDistribution, SetOn, SetTargets
 from flagbrake.model.values import percent_of
 
@@ -33,16 +34,16 @@ def list_flags(context: typer.Context) -> None:
     session: Session = context.obj
     session.say_where()
     manifest = session.plane.manifest()
+    killed = killed_flags(session)
     rows = []
     found = []
     for state in session.plane.control.states():
         flag = state.flag
         declared = manifest.get(flag.key)
         safe = (declared and declared.safe_variant) or "undeclared"
-        rows.append(
-            (flag.key, flag.kind.value, "on" if flag.on else "off", serve_text(flag.default), safe, flag.version)
-        )
-        found.append({**flag_to_data(flag), "safe": declared.safe_variant if declared else None})
+        rows.append((flag.key, flag.kind.value, state_of(flag, killed), serve_text(flag.default), safe, flag.version))
+        kills = [str(kill.scope) for kill in killed(flag.key)]
+        found.append({**flag_to_data(flag), "safe": declared.safe_variant if declared else None, "killed": kills})
     session.out.table(
         ("flag", "kind", "state", "serves", "safe", "version"),
         rows,
@@ -60,7 +61,9 @@ def show(context: typer.Context, key: Key) -> None:
     flag = state.flag
     out = session.out
     declared = session.plane.manifest().get(key)
-    out.line(f"{flag.key}  {flag.kind.value}  {'on' if flag.on else 'off'}  version {flag.version}")
+    killed = killed_flags(session)
+    out.line(f"{flag.key}  {flag.kind.value}  {state_of(flag, killed)}  version {flag.version}")
+    tell_kills(session, key, killed)
     if flag.description:
         out.line(f"  {flag.description}")
     out.table(
@@ -177,6 +180,7 @@ def set_flag(
     after = session.plane.writer.apply(change, by=session.by, reason=reason, expected=before.version)
     served = f"on, serves {serve_text(after.flag.default)}" if after.flag.on else "off"
     session.out.line(f"{session.plane.config.environment}: {key} is {served} (version {after.flag.version})")
+    tell_kills(session, key, killed_flags(session))
     session.out.data(flag=flag_to_data(after.flag))
 
 
@@ -237,13 +241,36 @@ def explain(
     session.say_where()
     session.plane.control.read(key)
     explanation = session.plane.ruleset().explain(key, context_of(user, attribute or ()))
+    killed = killed_flags(session)
+    tell_kills(session, key, killed)
     session.out.line(explanation.render().rstrip())
-    scopes = flag_scopes(key, session.plane.manifest().get(key))
+    session.out.data(explanation=explanation.to_data(), killed=[str(kill.scope) for kill in killed(key)])
+
+
+def killed_flags(session: Session) -> Callable[[str], list[Kill]]:
+    """A question: which standing kills cover a flag, whoever asks for it?"""
     standing = [entry.kill for entry in session.plane.switch.standing().kills]
-    killed = [kill for kill in standing if any(kill.scope.covers(scope) for scope in scopes)]
-    for kill in killed:
-        session.out.line(f"  but {kill.scope} is killed: {kill.reason}; the safe variant serves", style="bold red")
-    session.out.data(explanation=explanation.to_data(), killed=[str(kill.scope) for kill in killed])
+    manifest = session.plane.manifest() if standing else Manifest()
+
+    def covering(key: str) -> list[Kill]:
+        scopes = flag_scopes(key, manifest.get(key))
+        return [kill for kill in standing if any(kill.scope.covers(scope) for scope in scopes)]
+
+    return covering
+
+
+def tell_kills(session: Session, key: str, killed: Callable[[str], list[Kill]]) -> None:
+    """Say first what counts first: a killed flag serves its safe variant, whatever else is set."""
+    declared = session.plane.manifest().get(key)
+    serves = (declared and declared.safe_variant) or "its off variant (no safe one is declared)"
+    for kill in killed(key):
+        text = f"KILLED: {key} serves {serves} until {kill.scope} is restored: {kill.reason} (by {kill.by})"
+        session.out.line(text, style="bold red")
+
+
+def state_of(flag: Flag, killed: Callable[[str], list[Kill]]) -> str:
+    """``on``, ``off`` or ``killed``."""
+    return "killed" if killed(flag.key) else "on" if flag.on else "off"
 
 
 def serve_text(serve: Serve) -> str:

@@ -56,13 +56,16 @@ def serve_of(flag: Flag, words: list[str]) -> bool | Serve:
         if _PERCENT.match(word) and flag.kind is FlagKind.BOOLEAN and flag.variant("on"):
             return _split(flag, {"on": share_of(word)})
         raise InvalidInput(
-            f"'{word}' is not a variant of {flag.key}.", cure=" or ".join((*flag.variant_names, "on, off"))
+            f"'{word}' is not a variant of {flag.key}.",
+            cure=" or ".join(dict.fromkeys((*flag.variant_names, "on", "off"))),
+            cure=" or ".join(dict.fromkeys((*flag.variant_names, "on", "off"))),
         )
     shares: dict[str, int] = {}
     for word in words:
         name, equals, percent = word.partition("=")
         if not equals or flag.variant(name) is None:
-            raise InvalidInput(f"'{word}' does not name a variant of {flag.key}.", cure=f"{flag.variant_names[0]}=10")
+            cure = " or ".join(f"{name}=10" for name in flag.variant_names)
+            raise InvalidInput(f"'{word}' does not name a variant of {flag.key}.", cure=cure)
         shares[name] = share_of(percent)
     return _split(flag, shares)
 
@@ -70,7 +73,7 @@ def serve_of(flag: Flag, words: list[str]) -> bool | Serve:
 def _split(flag: Flag, shares: dict[str, int]) -> Serve:
     total = sum(shares.values())
     if total > WHOLE:
-        raise InvalidInput(f"The percentages of {flag.key} add up to {percent_of(total)}, over 100.")
+        raise InvalidInput(f"The percentages of {flag.key} add up to {percent_of(total)}.", cure="100 in all")
     if total < WHOLE:
         rest = _remainder(flag, shares)
         shares = {**shares, rest: WHOLE - total}
@@ -95,7 +98,7 @@ def _remainder(flag: Flag, shares: dict[str, int]) -> str:
             return served[0]
     if not others:
         total = percent_of(sum(shares.values()))
-        raise InvalidInput(f"The percentages of {flag.key} add up to {total}, not 100.")
+        raise InvalidInput(f"The percentages of {flag.key} add up to {total}, not 100.", cure="leave one of them out")
     raise InvalidInput(
         f"Who gets the rest of {flag.key} is not clear: {', '.join(others)}.", cure=f"add {others[0]}=PERCENT"
     )

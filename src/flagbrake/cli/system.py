@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from flagbrake import config as configuration
 from flagbrake.cli.output import age
 from flagbrake.errors import InvalidInput
+from flagbrake.model.values import percent_of
 
 if TYPE_CHECKING:
     from flagbrake.cli.session import Session
+
+_SHORT: Final = 60
 
 store_app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -113,13 +117,28 @@ def history(
     entries = session.plane.history(subject, limit=limit)
     broken = audit.verify()
     session.out.table(
-        ("when", "who", "what", "subject", "why"),
-        [(f"{age(e.at)} ago", e.by, e.action, e.subject, e.reason) for e in entries],
+        ("when", "who", "what", "subject", "change", "why"),
+        [(f"{age(e.at)} ago", e.by, e.action, e.subject, change_of(e.before, e.after), e.reason) for e in entries],
         empty=f"Nothing recorded about {subject}." if subject else "Nothing recorded yet.",
     )
     if broken is not None:
         session.out.warn(f"the audit chain is broken at entry {broken}: somebody changed the table")
     session.out.data(entries=[asdict(e) for e in entries], chain_broken_at=broken)
+
+
+def change_of(before: Any, after: Any) -> str:
+    """What an audit entry changed of a flag, field by field; empty for one that changed none."""
+    if not isinstance(before, dict) or not isinstance(after, dict) or "variants" not in after:
+        return ""
+    names = [name for name in after if name != "version" and before.get(name) != after[name]]
+    return "; ".join(f"{name} {_short(before.get(name))} -> {_short(after[name])}" for name in names)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and isinstance(value.get("split"), list):
+        return ", ".join(f"{w['variant']} {percent_of(w['share'])} %" for w in value["split"])
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHORT else text[: _SHORT - 3] + "..."
 
 
 def demo(

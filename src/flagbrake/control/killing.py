@@ -44,6 +44,8 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
         raise InvalidInput("A kill cannot expire before it begins.", cure="a time such as 2h")
     target = take_aim(plane, order.target, arm=order.arm, flag_needed=order.serve is not None)
     main = _kill_of(plane, order, target, since)
+    already = _already(plane, main)
+    main = already or main
     doubts = _doubts(target, order)
     kills: tuple[Kill, ...] = (main,)
     if order.with_dependents:
@@ -65,7 +67,9 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
         hearing=hearing,
         covered=flags,
         doubts=doubts,
-        warnings=warnings(target, flags, survey, named=main.serve is not None) + _of_lanes(lanes),
+        warnings=_told_already(already)
+        + warnings(target, flags, survey, named=main.serve is not None)
+        + _of_lanes(lanes),
     )
     failed = main.id not in stored
     receipt = _recorded(plane, receipt, survey, failed=failed)
@@ -149,6 +153,31 @@ def _kill_of(plane: Plane, order: Order, target: Target, since: datetime) -> Kil
         expires_at=since + order.expires_in if order.expires_in is not None else None,
         on_expiry=order.on_expiry,
     )
+
+
+def _already(plane: Plane, wanted: Kill) -> Kill | None:
+    """The same kill, if it stands: a repeated command waits for its acknowledgements and adds nothing.
+
+    Asked of the acknowledged lane only and not for long; where it does not say, the kill is simply written.
+    """
+    if wanted.expires_at is not None:
+        return None
+    lane = next((lane for lane in plane.lanes if lane.name == plane.acknowledged_in), None)
+    try:
+        standing = call("standing", lane.read, within=plane.deadlines.look).kills if lane is not None else ()
+    except Exception as error:  # noqa: BLE001 - a lane that cannot be read may still be written
+        log.warning("what is killed already could not be read: %s", reason_of(error))
+        return None
+    same = (wanted.scope, wanted.mode, wanted.serve, None)
+    found = (k for k in standing if (k.scope, k.mode, k.serve, k.expires_at) == same and not k.corrupt)
+    return next((kill for kill in found if kill.lane == plane.acknowledged_in), None)
+
+
+def _told_already(already: Kill | None) -> tuple[str, ...]:
+    if already is None:
+        return ()
+    when = f"{already.at:%Y-%m-%d %H:%M:%S} UTC"
+    return (f"{already.scope} was killed already, by {already.by} at {when}: {already.reason} ({already.id})",)
 
 
 def _serve_value(order: Order, target: Target) -> Any:

@@ -13,20 +13,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput, StoreUnavailable
+from flagbrake.errors import ConfigError, FlagbrakeError, StoreUnavailable
 from flagbrake.model.kill import KillSnapshot
 from flagbrake.ports.clock import Clock, SystemClock
 from flagbrake.ports.kills import KillView
-from flagbrake.store.adopted import Adopted
 from flagbrake.store.audience import Audience, FeedEvent, FeedState, Listener, Receiver
 from flagbrake.store.engine import parse_url, shown
 from flagbrake.store.forking import gate
-from flagbrake.store.lkg import LastKnownGood, Saved, Saver
+from flagbrake.store.lkg import LastKnownGood, Saver
 from flagbrake.store.lkg import state_dir as default_state_dir
+from flagbrake.store.memory import Memory
 from flagbrake.store.snapshot import (
     KillRow,
     Kind,
-    Name,
     Row,
     Snapshot,
     Source,
@@ -38,7 +37,6 @@ from flagbrake.store.snapshot import (
 from flagbrake.store.watch import rows
 from flagbrake.store.watch.base import SAFETY_POLL, Select, Watch
 from flagbrake.store.watch.choice import watch_of
-from flagbrake.store.witness import Witness, believe
 
 log = logging.getLogger("flagbrake.store")
 
@@ -101,15 +99,7 @@ class StoreFeed:
         self._saver = Saver(self.last_known_good, alarm=lambda text: self._alarm("last-known-good", text))
 
     def _reset_knowledge(self) -> None:
-        self._rows: dict[Name, Row] = {}
-        self._kill_rows: tuple[KillRow, ...] = ()
-        self._saved: Saved | None = None
-        self._witness: Witness | None = None
-        self._identity: str | None = None
-        self._closed = False
-        self._adopted: tuple[Adopted, ...] = ()
-        self._epoch = -1
-        self._generation = 0
+        self._memory = Memory(self.last_known_good, shown=self.url_shown, environment=self.environment)
         self._contact: float | None = None
         self._valid_until = 0.0
         self._shown_at = 0.0
@@ -169,7 +159,8 @@ class StoreFeed:
             self._users += 1
             running = self._thread is not None
             if not running:
-                self._read_saved()
+                for name, text in self._memory.recall().items():
+                    self._alarm(name, text)
                 self._launch()
         if running and self._fault is not None and not self._settled.is_set():
             raise self._fault  # somebody else's start has waited for nothing already
@@ -182,7 +173,7 @@ class StoreFeed:
             StoreUnavailable, ConfigError: nothing within ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
-        settled = self._settled.wait(min(timeout, _PATIENCE) if self._saved is not None else timeout)
+        settled = self._settled.wait(min(timeout, _PATIENCE) if self._memory.saved is not None else timeout)
         if not settled and not self._serve_saved():
             settled = self._settled.wait(max(0.0, deadline - time.monotonic()))
         if self._serving:
@@ -273,59 +264,64 @@ class StoreFeed:
                 # The rest can wait until every process on this machine has applied the kill.
                 due = min(due, now + _AFTER_KILL * random.uniform(1.0, 2.0))  # noqa: S311 - not a secret
             elif signal.changed or now >= due:
-                self._sync(watch, whole=watch.generation != self._generation)
+                self._sync(watch, whole=watch.generation != self._memory.generation)
                 due = now + SAFETY_POLL
 
     def _kills_alone(self, watch: Watch) -> bool:
         """If kills changed, take them and nothing else, with as few statements as can be; True if they did."""
         revision, epoch, found = rows.glance(watch, self._home)
-        if epoch == self._epoch or revision < self._snapshot.revision or watch.generation != self._generation:
+        if (
+            epoch == self._memory.epoch
+            or revision < self._snapshot.revision
+            or watch.generation != self._memory.generation
+        ):
             return False
-        if self._adopted:
+        if self._memory.adopted:
             with watch.reading() as select:
                 _, epoch = rows.counters_within(select, self._home)
                 self._read_kills(select, epoch)
         else:
             self._take_kills(found, epoch)
-        self._epoch = epoch
+        self._memory.epoch = epoch
         self._save()
         return True
 
     def _read_kills(self, select: Select, epoch: int) -> None:
-        self._adopted = rows.adoption(select, self._home)
+        self._memory.adopted = rows.adoption(select, self._home)
         found = rows.kills(select, self._home)
-        self._take_kills(found + rows.adopted_kills(select, self._home, self._adopted), epoch)
+        self._take_kills(found + rows.adopted_kills(select, self._home, self._memory.adopted), epoch)
 
     def _take_kills(self, found: list[KillRow], epoch: int) -> None:
-        self._kill_rows = tuple(found)
+        self._memory.kill_rows = tuple(found)
         self._contact = time.monotonic()
-        known = self._known_kills()
+        known = self._snapshot.kills if self._serving else self._memory.saved_kills()
         kills, alarms = standing(found, environment=self.environment, epoch=epoch, known=known)
         self._put_kills(kills, alarms)
 
     def _sync(self, watch: Watch, *, whole: bool) -> None:
         """Read what changed in one transaction; kills are handed on before flags are decoded."""
         before = self._snapshot
-        if self._closed and not self.last_known_good.witness_path.exists():
-            self._witness, whole = None, True
+        whole = whole or self._memory.released()
         if not whole:
             at = rows.counters(watch, self._home)
             whole = at[0] < before.revision
-            if at == (before.revision, self._epoch):
+            if at == (before.revision, self._memory.epoch):
                 return self._touched()
         if whole:
-            self._identity = rows.identity(watch, self._home)
+            self._memory.identity = rows.identity(watch, self._home)
         generation = watch.generation
         with watch.reading() as select:
             revision, epoch = rows.counters_within(select, self._home)
-            if whole or epoch != self._epoch or self._adopted != rows.adoption(select, self._home):
+            if whole or epoch != self._memory.epoch or self._memory.adopted != rows.adoption(select, self._home):
                 self._read_kills(select, epoch)
             since = None if whole else before.revision
-            changed, twice = rows.documents(select, self._home, self._kinds, self._rows, since, self._adopted)
+            changed, twice = rows.documents(
+                select, self._home, self._kinds, self._memory.rows, since, self._memory.adopted
+            )
         with self._audience.lock:
             if self._snapshot.source is not before.source:
                 return self._sync(watch, whole=True)  # last known good came in between
-            self._epoch, self._generation = epoch, generation
+            self._memory.epoch, self._memory.generation = epoch, generation
             self._put_documents(changed, revision)
             self._name_clashes(twice)
         return self._touched()
@@ -362,14 +358,8 @@ class StoreFeed:
     def _put_documents(self, changed: list[Row], revision: int) -> None:
         before = self._snapshot
         first = before.source is Source.NOWHERE
-        saved = self._saved.rows if self._saved is not None else {}
-        step = advance(before, changed, revision=revision, now=self._clock.now(), fallback=saved.get)
-        for row in step.good:
-            if row.gone:
-                self._rows.pop(row.name, None)
-            else:
-                self._rows[row.name] = row
-        self._saved = None
+        step = advance(before, changed, revision=revision, now=self._clock.now(), fallback=self._memory.last)
+        self._memory.keep(step.good)
         self._report(before.alarms, step.snapshot.alarms)
         with self._audience.lock:
             self._snapshot = step.snapshot
@@ -445,29 +435,18 @@ class StoreFeed:
                 log.error("%s", text, extra={"alarm": name, "environment": self.environment})
             self._tell(frozenset(), FeedEvent.ALARM)
 
-    # --- last known good, and the witness ---------------------------------------------------------------
-
-    def _read_saved(self) -> None:
-        """Read what an earlier run saved; a damaged file is refused with an alarm."""
-        try:
-            self._witness = self.last_known_good.witness()
-        except InvalidInput as error:
-            self._alarm("witness", str(error))
-        try:
-            self._saved = self.last_known_good.read()
-        except InvalidInput as error:
-            self._alarm("last-known-good", str(error))
+    # --- last known good --------------------------------------------------------------------------------
 
     def _serve_saved(self) -> bool:
         """Serve the last known good if there is nothing better; True if something is served."""
         with self._audience.lock:
-            saved = self._saved
+            saved = self._memory.saved
             if self._serving:
                 return True
             if saved is None:
                 return False
-            self._identity = saved.identity
-            kills = self._known_kills()
+            kills = self._memory.saved_kills()
+            self._memory.adopt_saved(saved)
             step = advance(
                 self._snapshot,
                 saved.rows.values(),
@@ -475,8 +454,6 @@ class StoreFeed:
                 now=saved.saved_at or self._clock.now(),
                 source=Source.LAST_KNOWN_GOOD,
             )
-            self._rows = dict(saved.rows)
-            self._kill_rows = saved.kills
             self._valid_until = time.monotonic()
             self._stale = True
             self._snapshot = replace(step.snapshot, kills=self._believed(kills))
@@ -486,34 +463,12 @@ class StoreFeed:
         self._settled.set()
         return True
 
-    def _known_kills(self) -> KillSnapshot:
-        """The last good version of the standing kills: what is served, else what was saved."""
-        if self._serving or self._saved is None:
-            return self._snapshot.kills
-        empty = KillSnapshot(self.environment, 0)
-        return standing(self._saved.kills, environment=self.environment, epoch=self._saved.kill_epoch, known=empty)[0]
-
     def _believed(self, read: KillSnapshot) -> KillSnapshot:
-        belief = believe(read, witness=self._witness, identity=self._identity, known=self._snapshot.kills)
-        if belief.another:
-            log.warning("%s is another store than the one seen before; its kills count from now on.", self.url_shown)
-        self._witness, self._closed = belief.witness, bool(belief.wrong)
-        alarm = None
-        if belief.wrong:
-            path = self.last_known_good.witness_path
-            alarm = f"{self.url_shown}: {belief.wrong}. Everything counts as killed."
-            alarm += f" Try: flagbrake kills, kill again what must stand, then remove {path}"
+        kills, alarm = self._memory.believed(read, self._snapshot.kills)
         self._alarm("epoch", alarm)
-        return belief.kills
+        return kills
 
     def _save(self) -> None:
-        if self._closed:
-            return  # what is on disk knows more than the store does
-        snapshot = self._snapshot
-        kept, kills, identity = dict(self._rows), self._kill_rows, self._identity
-        epoch = self._epoch  # of the kill rows that were read; an announced kill is saved when its row is
-
-        def make() -> Saved:
-            return Saved(snapshot.revision, epoch, identity, kept, kills)
-
-        self._saver.later(make)
+        copy = self._memory.copy(self._snapshot.revision)
+        if copy is not None:
+            self._saver.later(copy)

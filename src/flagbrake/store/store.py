@@ -5,7 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import select
+
 from flagbrake.ports.clock import Clock
+from flagbrake.store import schema
 from flagbrake.store.adoption import Adoption
 from flagbrake.store.audit import Audit
 from flagbrake.store.engine import Database
@@ -65,6 +68,13 @@ class Store:
         """The environment's revision: one more with every control transaction; 0 before the first."""
         with self.db.reading() as conn:
             return self.db.counters(conn).revision
+
+    def environments(self) -> list[str]:
+        """The environments of this project that anything was ever written in."""
+        table = schema.revision
+        query = select(table.c.environment).where(table.c.project == self.project).order_by(table.c.environment)
+        with self.db.reading() as conn:
+            return list(conn.execute(query).scalars())
 
     def close(self) -> None:
         """Close every connection."""

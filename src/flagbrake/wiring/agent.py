@@ -19,6 +19,7 @@ from flagbrake.kill import runtime
 from flagbrake.kill.board import Board
 from flagbrake.kill.guard import Guard
 from flagbrake.kill.runtime import Runtime
+from flagbrake.kill.state import State
 from flagbrake.outcomes.queue import OutcomeQueue
 from flagbrake.outcomes.tracking import Tracker
 from flagbrake.ports.adapter import StoreAccess
@@ -203,6 +204,8 @@ class WiredGuard(Guard):
         if self._queue is not None:
             self._queue.reopen()
             opened.callback(self._queue.close)
+        opened.callback(self.board.subscribe(_tell_kills))
+        _log.info("flags of '%s' serve environment %s", self.settings.use, self.settings.environment)
         installed = runtime.install(
             Runtime(self.board, environment=self.settings.environment, provider=self, queue=self._queue)
         )
@@ -213,6 +216,16 @@ class WiredGuard(Guard):
         opened, self._open = self._open, None
         if opened is not None:
             opened.close()
+
+
+def _tell_kills(old: State, new: State) -> None:
+    """A kill and a restore are in the log of every process they reach."""
+    before, after = ({kill.id: kill for kill in state.kills} for state in (old, new))
+    for name in after.keys() - before.keys():
+        kill = after[name]
+        _log.warning("%s is killed (%s) by %s: %s (%s)", kill.scope, kill.mode.value, kill.by, kill.reason, kill.id)
+    for name in before.keys() - after.keys():
+        _log.warning("%s is restored (%s)", before[name].scope, name)
 
 
 def _watching(store: Store, silent_after: float) -> Callable[[], None]:

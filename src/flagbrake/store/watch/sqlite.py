@@ -15,6 +15,7 @@ import os
 import random
 import select
 import sqlite3
+import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ log = logging.getLogger("flagbrake.store")
 SAFETY: Final = 0.25
 #: Seconds between looks where there is no inotify.
 POLL: Final = 0.05
+#: struct inotify_event without its name (man 7 inotify).
+_EVENT: Final = struct.Struct("iIII")
 _FIRST_GAP: Final = 0.001
 #: The first gap after a commit was seen, and the growth of gaps from there on.
 _SECOND_GAP: Final = 0.005
@@ -57,6 +60,8 @@ class SqliteWatch(Watch):
         self._seen = -1
         self._gap, self._growth, self._next = SAFETY, 2, 0.0
         self._hints: _Hints | None = None
+        #: Sleepers that the bell wakes, and one of them a hint too.
+        self._dull, self._alert = select.poll(), select.poll()
 
     # --- opening ------------------------------------------------------------------------------------
 
@@ -71,6 +76,11 @@ class SqliteWatch(Watch):
             if self._hints is None and self._use_inotify:
                 self._hints = _hints(self.path)
             self.means = "inotify" if self._hints else "poll"
+            self._dull, self._alert = select.poll(), select.poll()
+            for sleeper in (self._dull, self._alert):
+                sleeper.register(self.bell.fileno(), select.POLLIN)
+            if self._hints is not None:
+                self._alert.register(self._hints.fileno(), select.POLLIN)
             self._gap, self._next = self._longest, 0.0
             self._connect()
 
@@ -143,11 +153,7 @@ class SqliteWatch(Watch):
 
     def _slept(self, seconds: float) -> bool:
         """Sleep; True if the bell rang. In a burst hints stay in the queue: they ask for what is due anyway."""
-        listening = self._hints is not None and self._gap > _LONGEST_WHILE_WRITTEN
-        sleeper = select.poll()
-        sleeper.register(self.bell.fileno(), select.POLLIN)
-        if listening and self._hints is not None:
-            sleeper.register(self._hints.fileno(), select.POLLIN)
+        sleeper = self._alert if self._gap > _LONGEST_WHILE_WRITTEN else self._dull
         ready = [fd for fd, _ in sleeper.poll(max(0.0, seconds) * 1000)]
         if self.bell.fileno() in ready:
             self.bell.silence()
@@ -257,7 +263,8 @@ class _Hints:
         from inotify_simple import INotify, flags
 
         real = Path(os.path.realpath(path))
-        self._names = {real.name, f"{real.name}-wal", f"{real.name}-journal", path.name}
+        names = (real.name, f"{real.name}-wal", f"{real.name}-journal", path.name)
+        self._names = frozenset(os.fsencode(name) for name in names)
         self._inotify = INotify(nonblocking=True)
         mask = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.DELETE
         try:
@@ -271,8 +278,23 @@ class _Hints:
         return int(self._inotify.fileno())
 
     def about_us(self) -> bool:
-        # An overflowed queue has an event without a name: count it as ours.
-        return any(not event.name or event.name in self._names for event in self._inotify.read(timeout=0))
+        """Empty the queue; True if any of it concerns the database."""
+        found = False
+        while True:
+            try:
+                # Read by hand: every process of a machine does this for every write of the log.
+                events = os.read(self._inotify.fileno(), 65536)
+            except OSError:
+                return found
+            at = 0
+            while at < len(events) and not found:
+                _, _, _, length = _EVENT.unpack_from(events, at)
+                name = events[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
+                # An overflowed queue has an event without a name: count it as ours.
+                found = not name or name in self._names
+                at += _EVENT.size + length
+            if len(events) < 32768:
+                return found
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
