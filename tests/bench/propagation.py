@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
 def cases(kind: str, url: str, kills: int) -> dict[str, Any]:
     """Idle and busy, under flat keys."""
     idle = measure(url, busy=False, count=kills, pause=0.06)
-    print(kind, "idle", idle, file=sys.stderr)
+
     busy = measure(url, busy=True, count=max(10, kills // 5), pause=0.4)
     return {
         f"{kind}_median_ms": idle["median"],

@@ -168,7 +168,7 @@ def test_it_outlives_an_outage(following: StoreFeed, legacy: Store, make_feed: C
     following.stop()
     saved = following.last_known_good.read()
     other = make_feed()
-    other._saved = saved
+    other._memory.saved = saved
     assert other._serve_saved()
     assert value(other, "checkout") is True
     assert scopes(other) == {"agent:search"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flagbrake.errors import StoreUnavailable
+from flagbrake.errors import ConfigError, StoreUnavailable
 from flagbrake.model.flag import Flag
 from flagbrake.store import open_store
 from flagbrake.store.feed import StoreFeed
@@ -138,7 +138,7 @@ def test_what_is_not_a_database_says_so(tmp_path: Path) -> None:
     """A text file under the name."""
     (tmp_path / "x.db").write_text("not a database, but long enough to have a header of its own" * 3)
     watch = SqliteWatch(tmp_path / "x.db")
-    with pytest.raises(StoreUnavailable, match="not a database"):
+    with pytest.raises(ConfigError, match="is not a SQLite database"):
         watch.open()
     watch.dispose()
 
