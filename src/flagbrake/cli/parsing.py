@@ -58,7 +58,6 @@ def serve_of(flag: Flag, words: list[str]) -> bool | Serve:
         raise InvalidInput(
             f"'{word}' is not a variant of {flag.key}.",
             cure=" or ".join(dict.fromkeys((*flag.variant_names, "on", "off"))),
-            cure=" or ".join(dict.fromkeys((*flag.variant_names, "on", "off"))),
         )
     shares: dict[str, int] = {}
     for word in words:
