@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -43,8 +44,13 @@ class Contract:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test per rule; the id of the test is the id of the rule."""
         if "contract_rule" in metafunc.fixturenames:
-            rules = self.contract_rules()
-            metafunc.parametrize("contract_rule", rules, ids=[rule.id for rule in rules])
+            rules: list[Any] = [pytest.param(rule, id=rule.id) for rule in self.contract_rules()]
+            specification = metafunc.config.getoption("--openfeature-spec", None)
+            if specification:
+                from flagbrake_contract.gherkin import parameters
+
+                rules += parameters(type(self), Path(specification))
+            metafunc.parametrize("contract_rule", rules)
 
     def test_rule(self, harness: Harness, contract_rule: Rule, record_property: Any) -> None:
         """The rule holds."""

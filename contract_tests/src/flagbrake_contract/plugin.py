@@ -26,8 +26,15 @@ _MARKS = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--contract-report=FILE.md`` or ``FILE.json``."""
-    parser.getgroup("flagbrake contract").addoption(
+    """``--contract-report=FILE.md`` or ``FILE.json``, and ``--openfeature-spec=PATH``."""
+    group = parser.getgroup("flagbrake contract")
+    group.addoption(
+        "--openfeature-spec",
+        metavar="PATH",
+        default=None,
+        help="run the scenarios of the OpenFeature specification at PATH on every ProviderContract as well",
+    )
+    group.addoption(
         "--contract-report",
         metavar="FILE",
         default=None,
