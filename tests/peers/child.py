@@ -1,7 +1,7 @@
 """One provider in a process of its own: ``python -m tests.peers.child NAME DESCRIPTOR``, rule ids on standard input.
 
-Each rule gets a harness of its own. What came of it goes to the descriptor, one JSON object a line, at once:
-whoever started this process ends it when a rule does not.
+Each rule gets a harness of its own, unless the peer shares one. What came of it goes to the descriptor, one JSON
+object a line, at once: whoever started this process ends it when a rule does not end.
 """
 
 from __future__ import annotations
@@ -30,24 +30,29 @@ def main(name: str, descriptor: int, wanted: list[str]) -> None:
     logging.lastResort = None  # vendors' logs are no finding; the rules about logs install handlers of their own
     subject = peer(name)
     rules = {rule.id: rule for rule in all_rules()}
-    for rule_id in wanted:
-        _tell(descriptor, rule=rule_id, state="begun")
-        _run(subject, rules[rule_id], descriptor)
+    chosen = [rules[rule_id] for rule_id in wanted]
+    # Each rule its own harness, or all of them one.
+    for batch in [chosen] if subject.shared else [[rule] for rule in chosen]:
+        _run(subject, batch, descriptor)
 
 
-def _run(subject: Peer, rule: Rule, descriptor: int) -> None:
-    told = False
+def _run(subject: Peer, batch: list[Rule], descriptor: int) -> None:
+    left = list(batch)
+    _tell(descriptor, rule=left[0].id, state="begun")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         try:
             with subject.harness(Path(folder)) as harness, harness:
-                NotExpressible.seen.clear()
-                found = finding(judge(rule, harness))
-                _tell(descriptor, rule=rule.id, state="done", **found)
-                told = True
+                while left:
+                    rule = left[0]
+                    _tell(descriptor, rule=rule.id, state="begun")
+                    NotExpressible.seen.clear()
+                    found = finding(judge(rule, harness))
+                    _tell(descriptor, rule=rule.id, state="done", **found)
+                    left.pop(0)
         except BaseException as error:
-            if not told:
+            if left:
                 came = f"{type(error).__name__}: {error}"
-                _tell(descriptor, rule=rule.id, state="done", outcome="failed", expected="a harness", came=came)
+                _tell(descriptor, rule=left[0].id, state="done", outcome="failed", expected="a harness", came=came)
             if not isinstance(error, Exception):
                 raise
 

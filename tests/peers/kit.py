@@ -30,6 +30,8 @@ class Peer:
     harness: Callable[[Path], AbstractContextManager[Harness]]
     cannot: Mapping[ProviderCapability, str] = field(default_factory=dict)
     ours: bool = False
+    #: One harness for all rules, where a vendor takes seconds to start.
+    shared: bool = False
 
     @property
     def capabilities(self) -> dict[ProviderCapability, Support]:

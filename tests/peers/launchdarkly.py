@@ -216,7 +216,7 @@ def _version(flag: Any) -> int:
 
 
 _CANNOT = {
-    Cap.VARIANTS: 'a variation has an index and a value; its name does not travel to the SDK, the variant is the index: "0"'
+    Cap.VARIANTS: 'a variation has an index and a value; its name does not reach the SDK; the variant is the index, "0"'
 }
 
 LAUNCHDARKLY = Peer(

@@ -27,6 +27,7 @@ SQLITE = Peer(
     "as in the tests of this repository",
     harnesses.sqlite,
     ours=True,
+    shared=True,
 )
 POSTGRESQL = Peer(
     "flagbrake-postgresql",
@@ -35,4 +36,5 @@ POSTGRESQL = Peer(
     "as in the tests of this repository, with the restricted role",
     harnesses.postgresql,
     ours=True,
+    shared=True,
 )

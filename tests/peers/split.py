@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +16,7 @@ from flagbrake.model.clause import Clause, Op
 from flagbrake.model.flag import Distribution, Flag, Serve
 from flagbrake.model.values import FlagKind
 from flagbrake_contract import Harness, ProviderCapability
-from tests.peers.kit import Answer, Asked, Fleet, Loopback, NotExpressible, Peer, refused_port, silent_server
+from tests.peers.kit import Fleet, Loopback, NotExpressible, Peer, refused_port, silent_server
 
 Cap = ProviderCapability
 _SECRET = "the-secret-key"
@@ -136,89 +136,93 @@ def _clause(clause: Clause) -> dict[str, Any]:
     raise NotExpressible(f"Split has no matcher for {clause.op.value}")
 
 
-@contextmanager
-def split(folder: Path) -> Iterator[Harness]:
-    """While the vendor is away, new providers are made in network mode against a port where nobody listens."""
-    file = folder / "splits.json"
-    flags: dict[str, dict[str, Any]] = {}
-    fleet = Fleet()
-    version = 0
-    away = False
+class File:
+    """A file of definitions, as localhost mode reads them."""
 
-    def write() -> None:
-        new = folder / "new.json"
-        data = {"ff": {"t": version, "s": -1, "d": list(flags.values())}, "rbs": {"t": version, "s": -1, "d": []}}
-        new.write_text(json.dumps(data), encoding="utf-8")
-        new.replace(file)
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "splits.json"
+        self._flags: dict[str, dict[str, Any]] = {}
+        self._version = 0
+        self._write()
 
-    def seed(flag: Flag) -> None:
-        nonlocal version
-        version += 1
-        flags[flag.key] = definition(flag, version)
-        write()
+    def put(self, flag: Flag) -> None:
+        """Set a flag."""
+        self._flags[flag.key] = definition(flag, self._version + 1)
+        self._write()
 
-    def remove(key: str) -> None:
-        nonlocal version
-        version += 1
-        flags[key] |= {"status": "ARCHIVED", "changeNumber": version}
-        write()
+    def remove(self, key: str) -> None:
+        """A deleted flag is an archived one: what is missing in the file stays as it was."""
+        self._flags[key] |= {"status": "ARCHIVED", "changeNumber": self._version + 1}
+        self._write()
 
-    def settle() -> None:
-        for provider in fleet.running:
-            synchronizer = provider._split_client_wrapper._factory._sync_manager._synchronizer
-            with suppress(Exception):  # its own task does the same every hour: its next turn is brought forward
-                synchronizer._split_synchronizers.split_sync.synchronize_splits()
+    def _write(self) -> None:
+        self._version += 1
+        flags = {"t": self._version, "s": -1, "d": list(self._flags.values())}
+        new = self.path.with_name("new.json")
+        new.write_text(json.dumps({"ff": flags, "rbs": {**flags, "d": []}}), encoding="utf-8")
+        new.replace(self.path)
 
-    def make() -> Any:
-        if away:
-            return networked(refused_port())
+    def provider(self) -> SplitProvider:
+        """Localhost mode."""
         options = {
-            "splitFile": str(file),
+            "splitFile": str(self.path),
             "localhostRefreshEnabled": True,
             "featuresRefreshRate": 3600,
             "segmentsRefreshRate": 3600,
         }
-        context = {"SdkKey": "localhost", "ConfigOptions": options, "ReadyBlockTime": 5}
-        return fleet.add(SplitProvider(context), started=True)
+        return SplitProvider({"SdkKey": "localhost", "ConfigOptions": options, "ReadyBlockTime": 5})
 
-    def networked(port: int) -> Any:
-        url = f"http://127.0.0.1:{port}/api"
 
-        def factory(key: str, config: dict[str, Any]) -> Any:
-            return get_factory(
-                key,
-                config=config,
-                sdk_api_base_url=url,
-                events_api_base_url=url,
-                auth_api_base_url=url,
-                streaming_api_base_url=url,
-                telemetry_api_base_url=url,
-            )
+def networked(port: int) -> SplitProvider:
+    """Network mode, every address of the vendor's being this port of the loopback."""
+    url = f"http://127.0.0.1:{port}/api"
 
-        split_client_wrapper.get_factory = factory  # only the addresses differ
-        try:
-            options = {"streamingEnabled": False, "connectionTimeout": 1000, "readTimeout": 1000}
-            return fleet.add(SplitProvider({"SdkKey": _SECRET, "ConfigOptions": options, "ReadyBlockTime": 2}))
-        finally:
-            split_client_wrapper.get_factory = get_factory
+    def factory(key: str, config: dict[str, Any]) -> Any:
+        addresses = ("sdk_api", "events_api", "auth_api", "streaming_api", "telemetry_api")
+        return get_factory(key, config=config, **{f"{name}_base_url": url for name in addresses})
 
-    def leave(gone: bool) -> None:
-        nonlocal away
-        away = gone
+    split_client_wrapper.get_factory = factory  # the provider cannot pass addresses on
+    try:
+        options = {"streamingEnabled": False, "connectionTimeout": 1000, "readTimeout": 1000}
+        return SplitProvider({"SdkKey": _SECRET, "ConfigOptions": options, "ReadyBlockTime": 2})
+    finally:
+        split_client_wrapper.get_factory = get_factory
 
-    write()
-    refusing = Loopback(_refuse)
+
+def _poll(provider: Any) -> None:
+    # Its own task does the same every hour: its next turn is brought forward.
+    synchronizer = provider._split_client_wrapper._factory._sync_manager._synchronizer
+    with suppress(Exception):
+        synchronizer._split_synchronizers.split_sync.synchronize_splits()
+
+
+@contextmanager
+def split(folder: Path) -> Iterator[Harness]:
+    """While the vendor is away, new providers are made in network mode against a port where nobody listens."""
+    file, fleet = File(folder), Fleet()
+    away = threading.Event()
+
+    def make() -> Any:
+        if away.is_set():
+            return fleet.add(networked(refused_port()))
+        return fleet.add(file.provider(), started=True)
+
+    def settle() -> None:
+        for provider in fleet.running:
+            _poll(provider)
+
+    refusing = Loopback(lambda _: (401, {}, b""))
     with silent_server() as silent:
         try:
             yield Harness(
                 make,
-                seed,
-                remove=remove,
+                file.put,
+                remove=file.remove,
                 settle=settle,
-                break_vendor=lambda: leave(gone=True),
-                restore_vendor=lambda: leave(gone=False),
-                make_rejected=lambda: networked(refusing.port),
-                make_hanging=lambda: networked(_port(silent)),
+                break_vendor=away.set,
+                restore_vendor=away.clear,
+                make_rejected=lambda: fleet.add(networked(refusing.port)),
+                make_hanging=lambda: fleet.add(networked(silent.getsockname()[1])),
                 capabilities=SPLIT.capabilities,
                 secrets=(_SECRET,),
                 patience=3.0,
@@ -230,14 +234,6 @@ def split(folder: Path) -> Iterator[Harness]:
                     provider._split_client_wrapper.destroy()
 
 
-def _port(listening: socket.socket) -> int:
-    return int(listening.getsockname()[1])
-
-
-def _refuse(_: Asked) -> Answer:
-    return 401, {}, b""
-
-
 SPLIT = Peer(
     "split",
     "Split",
@@ -246,7 +242,7 @@ SPLIT = Peer(
     "network mode against a loopback port, ReadyBlockTime 2",
     split,
     {
-        Cap.VARIANTS: "the provider answers the treatment's name as the value and as the variant: a value has no other name",
+        Cap.VARIANTS: "the provider answers the treatment's name as value and as variant: a value has no other name",
         Cap.STALE: "its SDK has no such event",
     },
 )

@@ -96,7 +96,7 @@ def parameters(contract: type, path: Path) -> list[Any]:
 
 def _pickles(file: Path) -> Iterator[dict[str, Any]]:
     try:
-        from gherkin.errors import ParserException
+        from gherkin.errors import ParserError
         from gherkin.parser import Parser
         from gherkin.pickles.compiler import Compiler
     except ImportError as missing:
@@ -107,7 +107,7 @@ def _pickles(file: Path) -> Iterator[dict[str, Any]]:
         document: Any = Parser().parse(file.read_text("utf-8"))
         document["uri"] = file.name
         yield from cast("list[dict[str, Any]]", Compiler().compile(document))
-    except ParserException as error:
+    except ParserError as error:
         raise InvalidInput(f"{file.name} is no feature file: {error}", cure="give the files as published") from error
 
 
