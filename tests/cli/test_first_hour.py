@@ -127,3 +127,41 @@ def test_kill_that_nobody_hears(ready: Shell) -> None:
     complaint(said, "no live process", "--arm")
     assert said.code == 3
     assert [k["kill"]["scope"] for k in ready.ok("kills", "--json").data["kills"]] != []
+
+
+def test_a_repeated_kill_adds_nothing(ready: Shell) -> None:
+    """Who kills again in a hurry gets the kill that stands, told as such; one restore ends it."""
+    first = ready.ok("kill", "agents.refunds", "--reason", "a", "--arm", "--json").data["receipt"]["kills"][0]
+    again = ready.ok("kill", "agents.refunds", "--reason", "b", "--arm")
+    assert "was killed already, by dana" in again.err
+    assert [k["kill"]["id"] for k in ready.ok("kills", "--json").data["kills"]] == [first["id"]]
+    ready.ok("restore", "agents.refunds", "--reason", "c")
+    assert ready.ok("kills", "--json").data["kills"] == []
+
+
+def test_a_killed_flag_is_shown_as_killed(ready: Shell) -> None:
+    """Whoever lists, shows, sets or explains a killed flag is told first that it is killed and what it serves."""
+    ready.ok("kill", "agents.refunds", "--reason", "paid twice", "--arm")
+    told = "KILLED: agents.refunds serves v1 until flag:agents.refunds is restored: paid twice"
+    for words in (("show", "agents.refunds"), ("set", "agents.refunds", "v2=10"), ("explain", "agents.refunds")):
+        assert told in ready.ok("flag", *words).out
+    assert ready.ok("flag", "list", "--json").data["flags"][0]["killed"] == ["flag:agents.refunds"]
+
+
+def test_an_environment_nobody_used_is_noticed(ready: Shell) -> None:
+    """A mistyped environment is not simply empty: the ones that exist are named."""
+    said = ready("-e", "prodution", "kills")
+    assert "nothing was ever written in environment 'prodution'; there is: development" in said.err
+
+
+def test_history_shows_the_change(ready: Shell) -> None:
+    """An entry about a flag says what was and what is."""
+    ready.ok("flag", "set", "agents.refunds", "v2=10")
+    assert "default v1 -> v2 10 %, v1 90 %" in ready.ok("history", "agents.refunds").out
+
+
+def test_version(shell: Shell) -> None:
+    """``--version`` prints the one version."""
+    from flagbrake import __version__
+
+    assert shell.ok("--version").out.strip() == f"flagbrake {__version__}"

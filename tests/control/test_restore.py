@@ -19,7 +19,7 @@ from flagbrake.errors import (
     VendorUnavailable,
 )
 from flagbrake.model.flag import Prerequisite, Targets, ramp
-from flagbrake.model.kill import Kill, OnExpiry, Scope, ScopeKind
+from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration
 from flagbrake.model.receipt import Took
 from flagbrake.model.state import Archive, SetDistribution, SetOn, SetTargets
@@ -192,7 +192,7 @@ def test_killed_twice_restored_once(heard):
     before = heard.control.read(KEY)
     switch, _ = killed(heard)
     edit(heard, SetOn(KEY, on=False))
-    switch.kill(KEY, by="cid", reason="me too")
+    switch.kill(KEY, by="cid", reason="me too", mode=KillMode.DRAIN)
     edit(heard, SetDistribution(KEY, "v2"))
     with pytest.raises(Conflict):
         switch.restore(KEY, **WHY)

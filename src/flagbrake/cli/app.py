@@ -9,7 +9,7 @@ import typer
 from flagbrake._version import __version__
 from flagbrake.cli import flags, kills, rollouts, system
 from flagbrake.cli.session import Session, hoist
-from flagbrake.errors import InvalidInput
+from flagbrake.errors import FlagbrakeError, InvalidInput
 
 # typer carries its own copy of click; its public BadParameter leads to the base of all usage errors.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -68,6 +68,10 @@ def run(argv: list[str]) -> int:
             typer.echo(text)
             return 0
         raise InvalidInput(_sentence(text), cure=_help_of(error)) from None
+    except FlagbrakeError as error:
+        told = {"kind": type(error).__name__, "fact": error.fact, "cure": error.cure, "exit_code": error.exit_code}
+        session.out.data(error=told)
+        raise
     except typer.Exit as leave:
         return leave.exit_code
     except typer.Abort:

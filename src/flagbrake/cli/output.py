@@ -49,7 +49,7 @@ class Output:
 
     def finish(self) -> None:
         """Print the collected document, once, at the end of a command."""
-        if self.as_json:
+        if self.as_json and self._data:
             sys.stdout.write(json.dumps(self._data, default=_plain, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -197,12 +197,12 @@ def lines_of(one: RolloutStatus) -> list[str]:
     for check in one.assessments:
         tally = dict(check.get("tally") or {})
         counts = ""
-        if tally.get("canary") is not None:
+        if tally.get("canary"):
             counts = (
                 f": {one.canary} {tally['canary_bad']} bad of {tally['canary']}, "
                 f"{one.baseline} {tally['baseline_bad']} of {tally['baseline']}"
             )
-        evidence = check.get("evidence")
+        evidence = check.get("evidence") if counts and tally["canary"] else None
         told = f"; evidence {evidence:.3g}" if isinstance(evidence, (int, float)) else ""
         lines.append(f"  check {check.get('check', check.get('metric', ''))}: {check['verdict']}{counts}{told}")
     if not one.terminal:

@@ -55,14 +55,23 @@ def look(
     return [process for process in found if process.environment == environment]
 
 
-def hear(listeners: Listeners, environment: str, *, epoch: int, since: datetime, wait: float, clock: Clock) -> Hearing:
+def hear(
+    listeners: Listeners,
+    environment: str,
+    *,
+    epoch: int,
+    since: datetime,
+    wait: float,
+    clock: Clock,
+    before: Sequence[Process] = (),
+) -> Hearing:
     """Wait until every live process has applied ``epoch``, at most ``wait`` seconds.
 
     Processes that appear meanwhile are waited for too. One that a kill ended has heard it. One that stops
     beating without leaving stays missing: it may be cut off from the store and still be at work.
     """
     start = clock.monotonic()
-    seen: dict[str, Process] = {}
+    seen = {process.id: process for process in before}
     left: dict[str, Process] = {}
     fault = ""
     pause, longest = _PAUSES

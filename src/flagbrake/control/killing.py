@@ -12,13 +12,14 @@ from flagbrake.control import prior
 from flagbrake.control.aim import Target, look_around, take_aim
 from flagbrake.control.coverage import covered, dependents
 from flagbrake.control.deadlines import Job, Overdue, call
-from flagbrake.control.hearing import hear
+from flagbrake.control.hearing import hear, look
 from flagbrake.control.lanes import Fanout, LaneOutcome, put
 from flagbrake.control.notices import Telling
 from flagbrake.control.plane import Plane, Survey, log, reason_of
 from flagbrake.errors import FlagbrakeError, InvalidInput, KillFailed, KillUnheard, Unavailable
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.receipt import Covered, Hearing, KillReceipt, LaneResult, Took
+from flagbrake.ports.kills import Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,14 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
         raise InvalidInput("A kill cannot expire before it begins.", cure="a time such as 2h")
     target = take_aim(plane, order.target, arm=order.arm, flag_needed=order.serve is not None)
     main = _kill_of(plane, order, target, since)
-    already = _already(plane, main)
-    main = already or main
     doubts = _doubts(target, order)
     kills: tuple[Kill, ...] = (main,)
     if order.with_dependents:
         along, doubt = _along(plane, target, main)
         kills, doubts = (main, *along), doubts + doubt
+    already = _already(plane, kills)
+    kills = tuple(already.get(k.id, k) for k in kills)
+    main = kills[0]
     act = _Act(plane, target, kills)
     hearing = act.hear(since, order.wait)
     outcomes = act.fanout.outcomes()
@@ -88,6 +90,8 @@ class _Act:
         self.plane = plane
         self.kills = kills
         self._target = target
+        # Beside the writing, not before it: who listens now may be ended by the kill before anybody can ask.
+        self._before = Job("listeners-before", lambda: look(plane.listeners, plane.environment))
         self.fanout = Fanout(plane.lanes, kills, put, deadline=plane.deadlines.lane)
         self._survey: Job[Survey] | None = None
         self._telling: list[Telling] = []
@@ -103,7 +107,21 @@ class _Act:
             return Hearing(known=False, detail=f"the lane '{plane.acknowledged_in}' did not take it: {why}")
         self._tell("kill", f"{main.scope} is killed ({main.mode.value}) {_where(plane)} by {main.by}: {main.reason}")
         epoch = max(taken.epoch for taken in outcome.done.values())
-        return hear(plane.listeners, plane.environment, epoch=epoch, since=since, wait=wait, clock=plane.clock)
+        return hear(
+            plane.listeners,
+            plane.environment,
+            epoch=epoch,
+            since=since,
+            wait=wait,
+            clock=plane.clock,
+            before=self._listening_before(),
+        )
+
+    def _listening_before(self) -> list[Process]:
+        try:
+            return self._before.result(within=0.05)
+        except (FlagbrakeError, Overdue):
+            return []  # hearing tells itself when the listeners cannot be read
 
     def survey(self) -> Survey:
         """What was read beside the kill, or what was known before it."""
@@ -155,29 +173,30 @@ def _kill_of(plane: Plane, order: Order, target: Target, since: datetime) -> Kil
     )
 
 
-def _already(plane: Plane, wanted: Kill) -> Kill | None:
-    """The same kill, if it stands: a repeated command waits for its acknowledgements and adds nothing.
+def _already(plane: Plane, wanted: tuple[Kill, ...]) -> dict[str, Kill]:
+    """By the id of a wanted kill the same one that stands: a repeated command waits for that and adds nothing.
 
     Asked of the acknowledged lane only and not for long; where it does not say, the kill is simply written.
     """
-    if wanted.expires_at is not None:
-        return None
     lane = next((lane for lane in plane.lanes if lane.name == plane.acknowledged_in), None)
     try:
         standing = call("standing", lane.read, within=plane.deadlines.look).kills if lane is not None else ()
     except Exception as error:  # noqa: BLE001 - a lane that cannot be read may still be written
         log.warning("what is killed already could not be read: %s", reason_of(error))
-        return None
-    same = (wanted.scope, wanted.mode, wanted.serve, None)
-    found = (k for k in standing if (k.scope, k.mode, k.serve, k.expires_at) == same and not k.corrupt)
-    return next((kill for kill in found if kill.lane == plane.acknowledged_in), None)
+        return {}
+
+    def nature(kill: Kill) -> tuple[Any, ...]:
+        return kill.scope, kill.mode, kill.serve, kill.expires_at
+
+    there = {nature(k): k for k in standing if not k.corrupt and k.lane == plane.acknowledged_in}
+    return {k.id: there[nature(k)] for k in wanted if k.expires_at is None and nature(k) in there}
 
 
-def _told_already(already: Kill | None) -> tuple[str, ...]:
-    if already is None:
-        return ()
-    when = f"{already.at:%Y-%m-%d %H:%M:%S} UTC"
-    return (f"{already.scope} was killed already, by {already.by} at {when}: {already.reason} ({already.id})",)
+def _told_already(already: Mapping[str, Kill]) -> tuple[str, ...]:
+    return tuple(
+        f"{k.scope} was killed already, by {k.by} at {k.at:%Y-%m-%d %H:%M:%S} UTC: {k.reason} ({k.id})"
+        for k in already.values()
+    )
 
 
 def _serve_value(order: Order, target: Target) -> Any:

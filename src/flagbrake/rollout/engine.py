@@ -148,7 +148,7 @@ class Engine:
                     _log.warning("the store answers again")
                 away = False
                 if until is not None and until():
-                    return
+                    break
             except FlagbrakeError as error:
                 if not away:
                     _log.error("the engine cannot work: %s", error)
@@ -157,6 +157,13 @@ class Engine:
                 # The loop outlives any bug in a tick: a rollout without an engine is worse.
                 _log.exception("a tick failed")
             stop.wait(interval)
+        self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self.store.engines.leave(self.id, self.clock.now())
+        except FlagbrakeError as error:
+            _log.warning("this engine could not say that it ends: %s", error)
 
     def _one(self, rollout_id: str, now: datetime) -> Ticked | None:
         try:

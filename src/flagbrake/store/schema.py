@@ -267,5 +267,6 @@ engine = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+    Column("left_at", BigInteger),
     PrimaryKeyConstraint("project", "environment", "id"),
 )
