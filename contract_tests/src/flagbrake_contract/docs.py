@@ -30,6 +30,9 @@ An adapter keeps the contract when all rules hold for it. A whole test file of s
 - **No quiet overrides**: a subclass that replaces a test of the contract is refused when it is imported.
 - **Staged rules** only warn until the version of flagbrake-contract that they name.
 - **Report**: `pytest --contract-report=report.md` (or `.json`).
+- **The specification's own scenarios**: `pytest --openfeature-spec=PATH`, with PATH a checkout of open-feature/spec and
+  the extra `flagbrake-contract[gherkin]`, runs them as rules `spec.*` of every `ProviderContract`; what is excluded is
+  skipped with the reason.
 - **From** says who demands the rule: MUST and SHOULD are the OpenFeature specification's (v0.9.0, with the number),
   `flagbrake` is ours.
 """

@@ -203,7 +203,7 @@ def events_types(h: Harness) -> None:
                 )
 
 
-@rule(Cap.EVENTS)
+@rule(Cap.EVENTS, Cap.CONFIGURATION_CHANGE)
 def events_after_shutdown(h: Harness) -> None:
     """After shutdown nothing more is told."""
     key = h.serving("x").key

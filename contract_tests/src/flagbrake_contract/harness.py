@@ -113,6 +113,8 @@ class Harness:
         self.start_within = start_within
         self._provider: FeatureProvider | None = None
         self._domain = ""
+        # A rule may first ask for the shared provider from many threads at once.
+        self._sharing = threading.Lock()
 
     # --- what the adapter declares ------------------------------------------------------------------
 
@@ -159,12 +161,13 @@ class Harness:
     @property
     def provider(self) -> FeatureProvider:
         """One started provider, shared by the rules that do no harm to it; bound to :attr:`client`."""
-        if self._provider is None:
-            provider = self.make_provider()
-            domain = f"contract-{uuid.uuid4().hex}"
-            api.set_provider_and_wait(provider, domain)
-            self._provider, self._domain = provider, domain
-        return self._provider
+        with self._sharing:
+            if self._provider is None:
+                provider = self.make_provider()
+                domain = f"contract-{uuid.uuid4().hex}"
+                api.set_provider_and_wait(provider, domain)
+                self._provider, self._domain = provider, domain
+            return self._provider
 
     @property
     def client(self) -> OpenFeatureClient:
