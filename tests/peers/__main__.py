@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ def compare(names: list[str], wanted: list[str]) -> dict[str, Any]:
     for name in names:
         subject = peer(name)
         began = time.monotonic()
-        result = run(name, wanted)
+        result = run(name, [rule for rule in wanted if not subject.only or rule.startswith(subject.only)])
         counts: dict[str, int] = {}
         for one in result.values():
             counts[one["outcome"]] = counts.get(one["outcome"], 0) + 1
@@ -52,6 +53,16 @@ def compare(names: list[str], wanted: list[str]) -> dict[str, Any]:
             "rules": result,
         }
     return found
+
+
+def stored(result: dict[str, Any]) -> str:
+    """One line for each rule, so that two runs can be compared by eye."""
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    return re.sub(r"\{\n\s+(\"outcome\"[^\n]*(?:\n\s+\"[^\n]*)*)\n\s+\}", _one_line, text) + "\n"
+
+
+def _one_line(found: re.Match[str]) -> str:
+    return "{" + re.sub(r"\n\s+", " ", found.group(1)) + "}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         "providers": {name: {**kept, **found}[name] for name in HOMES if name in {**kept, **found}},
     }
     STORED.parent.mkdir(parents=True, exist_ok=True)
-    STORED.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    STORED.write_text(stored(result), encoding="utf-8")
     PAGE.write_text(page(result), encoding="utf-8")
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any
 from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import ResolverType
 
-from flagbrake.model.clause import Op
+from flagbrake.model.clause import TARGETING_KEY, Op
 from flagbrake.model.flag import Flag
 from flagbrake_contract import Harness, ProviderCapability
 from tests.peers.kit import Fleet, NotExpressible, Peer
@@ -32,7 +32,23 @@ def definition(flag: Flag) -> dict[str, Any]:
             raise NotExpressible(f"flagd has no operator for {clause.op.value}")
     if not flag.on and flag.off_variant is not None:
         raise NotExpressible("a disabled flag of flagd has no off variant: it serves the caller's default")
-    return to_flagd(flag)
+    data = to_flagd(flag)
+    if "targeting" in data:
+        data["targeting"] = _with_lists(data["targeting"])
+    return data
+
+
+def _with_lists(logic: Any) -> Any:
+    """Membership in a list that an attribute holds has words of its own."""
+    match logic:
+        case {"in": [{"var": str(name)}, [value]]} if name != TARGETING_KEY:
+            return {"or": [logic, {"some": [{"var": name}, {"===": [{"var": ""}, value]}]}]}
+        case dict():
+            return {key: _with_lists(value) for key, value in logic.items()}
+        case list():
+            return [_with_lists(value) for value in logic]
+        case _:
+            return logic
 
 
 @contextmanager

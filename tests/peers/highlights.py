@@ -37,7 +37,7 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "What does turning a flag off do?",
-        ("off.boolean", "off.serves_off_variant", "off.without_variant", "off.boolean_without_variant",
+        ("off.boolean", "off.serves_off_variant", "off.without_variant",
          "off.beats_targets"),
     ),
     (
@@ -53,7 +53,7 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "What is told?",
-        ("events.ready_once", "events.changed", "events.changed_exact", "events.types", "events.once", "stale.told",
+        ("events.ready_once", "events.changed", "events.changed_exact", "events.types", "events.once", "events.after_shutdown", "stale.told",
          "stale.recovery"),
     ),
     (
@@ -64,7 +64,7 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "Do async calls and threads work?",
-        ("async.boolean", "async.object", "async.many", "async.not_blocking", "async.mismatch_default", "threads.right",
+        ("async.boolean", "async.object", "async.many", "async.mismatch_default", "threads.right", "threads.while_changing",
          "fork.evaluates", "fork.follows"),
     ),
     (

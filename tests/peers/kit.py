@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,8 @@ class Peer:
     harness: Callable[[Path], AbstractContextManager[Harness]]
     cannot: Mapping[ProviderCapability, str] = field(default_factory=dict)
     ours: bool = False
+    #: Only the rules that begin so; all when empty.
+    only: tuple[str, ...] = ()
     #: One harness for all rules, where a vendor takes seconds to start.
     shared: bool = False
 
@@ -110,21 +112,13 @@ Answer = tuple[int, dict[str, str], bytes]
 class Loopback:
     """A vendor's HTTP service on a port of this machine. It can go away and come back on the same port.
 
-    ``answer`` gives status, headers and body; ``stream``, when the path is one of ``streams``, yields chunks
-    until it ends or the connection does.
+    ``answer`` gives status, headers and body, or an iterator of chunks that is sent until it ends or the
+    connection does.
     """
 
-    def __init__(
-        self,
-        answer: Callable[[Asked], Answer],
-        *,
-        streams: tuple[str, ...] = (),
-        stream: Callable[[Asked, threading.Event], Any] | None = None,
-    ) -> None:
-        self._answer, self._streams, self._stream = answer, streams, stream
-        self._connections: set[socket.socket] = set()
-        self._gone = threading.Event()
-        self._server: ThreadingHTTPServer | None = None
+    def __init__(self, answer: Callable[[Asked], Answer | Iterator[bytes]]) -> None:
+        self._answer = answer
+        self._server: _Server | None = None
         self.port = 0
         self.start()
 
@@ -133,10 +127,14 @@ class Loopback:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def there(self) -> bool:
+        """True while it listens."""
+        return self._server is not None
+
     def start(self) -> None:
         """Listen."""
-        self._gone = threading.Event()
-        self._server = _Server(("127.0.0.1", self.port), self._handler())
+        self._server = _Server(self.port, self._answer)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True, name="loopback").start()
 
@@ -144,77 +142,87 @@ class Loopback:
         """Stop listening and cut every connection: from now on connections are refused."""
         if self._server is None:
             return
-        self._gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        for connection in list(self._connections):
+        server, self._server = self._server, None
+        server.gone.set()
+        server.shutdown()
+        server.server_close()
+        for connection in list(server.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._server = None
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        loopback, gone = self, self._gone
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-            wbufsize = 1 << 16  # one write for headers and body
+class _Handler(BaseHTTPRequestHandler):
+    """Requests of one connection."""
 
-            def setup(self) -> None:
-                super().setup()
-                loopback._connections.add(self.connection)
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16  # one write for headers and body
+    server: _Server
 
-            def finish(self) -> None:
-                loopback._connections.discard(self.connection)
-                with suppress(OSError):
-                    super().finish()
+    def setup(self) -> None:
+        """Note the connection."""
+        super().setup()
+        self.server.connections.add(self.connection)
 
-            def handle(self) -> None:
-                with suppress(OSError):
-                    super().handle()
+    def finish(self) -> None:
+        """Forget it."""
+        self.server.connections.discard(self.connection)
+        with suppress(OSError):
+            super().finish()
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's signature
-                pass
+    def handle(self) -> None:
+        """A client that hangs up is no event."""
+        with suppress(OSError):
+            super().handle()
 
-            def _serve(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                asked = Asked(self.command, self.path, dict(self.headers), self.rfile.read(length))
-                if asked.path.partition("?")[0] in loopback._streams and loopback._stream is not None:
-                    return self._chunks(loopback._stream(asked, gone))
-                status, headers, body = loopback._answer(asked)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-                self.wfile.flush()
-                return None
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's signature
+        """Quiet."""
 
-            do_GET = do_POST = _serve
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        asked = Asked(self.command, self.path, dict(self.headers), self.rfile.read(length))
+        answer = self.server.answer(asked)
+        if not isinstance(answer, tuple):
+            self._chunks(answer)
+            return
+        status, headers, body = answer
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
 
-            def _chunks(self, chunks: Any) -> None:
-                if isinstance(chunks, int):
-                    self.send_response(chunks)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                for chunk in chunks:
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-                    self.wfile.flush()
-                self.close_connection = True
+    do_GET = do_POST = _serve  # noqa: N815 - the library's names
 
-        return Handler
+    def _chunks(self, chunks: Iterable[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
+            if self.server.gone.is_set():
+                break
+        self.close_connection = True
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 64
+
+    def __init__(self, port: int, answer: Callable[[Asked], Answer | Iterator[bytes]]) -> None:
+        self.answer = answer
+        self.connections: set[socket.socket] = set()
+        self.gone = threading.Event()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """One thread a connection, with a name that tells whose it is."""
+        work = (request, client_address)
+        threading.Thread(target=self.process_request_thread, args=work, daemon=True, name="loopback").start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no event."""

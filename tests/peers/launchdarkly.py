@@ -131,23 +131,19 @@ class Stream:
         for listener in self._listeners:
             listener.put(_event(event, data))
 
-    def answer(self, _: Asked) -> Answer:
-        """Whatever else it sends is accepted."""
-        return 202, {}, b""
-
-    def stream(self, asked: Asked, gone: threading.Event) -> Any:
-        """One stream, until the server goes away."""
+    def answer(self, asked: Asked) -> Answer | Iterator[bytes]:
+        """The stream; whatever else is sent is accepted."""
         if asked.headers.get("Authorization") != _KEY:
-            return 401
-        return self._chunks(gone)
+            return 401, {}, b""
+        return self._chunks() if asked.path.startswith("/all") else (202, {}, b"")
 
-    def _chunks(self, gone: threading.Event) -> Iterator[bytes]:
+    def _chunks(self) -> Iterator[bytes]:
         mine: queue.Queue[bytes] = queue.Queue()
         with self._lock:
             self._listeners.append(mine)
             mine.put(_event("put", {"path": "/", "data": {"flags": dict(self.flags), "segments": {}}}))
         try:
-            while not gone.is_set():
+            while True:
                 try:
                     yield mine.get(timeout=0.1)
                 except queue.Empty:
@@ -165,7 +161,7 @@ def _event(event: str, data: dict[str, Any]) -> bytes:
 def launchdarkly(_: Path, *, start_wait: float = 5) -> Iterator[Harness]:
     """The real client on its streaming protocol."""
     service, fleet = Stream(), Fleet()
-    loopback = Loopback(service.answer, streams=("/all",), stream=service.stream)
+    loopback = Loopback(service.answer)
 
     def make(url: str = loopback.url, key: str = _KEY) -> Any:
         config = Config(
@@ -187,7 +183,7 @@ def launchdarkly(_: Path, *, start_wait: float = 5) -> Iterator[Harness]:
         return have == {key: flag["version"] for key, flag in service.flags.items()}
 
     def settle() -> None:
-        if loopback._server is not None:
+        if loopback.there:
             fleet.settle(seen)
 
     with silent_server() as silent:
@@ -231,7 +227,8 @@ LAUNCHDARKLY_NO_WAIT = Peer(
     "launchdarkly-no-wait",
     "LaunchDarkly, start_wait=0",
     LAUNCHDARKLY.packages,
-    "the same with start_wait 0, where `initialize` waits and not the constructor",
+    "as LaunchDarkly, but with start_wait 0: `initialize` waits, not the constructor; start, stop and outage only",
     partial(launchdarkly, start_wait=0),
     _CANNOT,
+    only=("lifecycle.", "outage."),
 )

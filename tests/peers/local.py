@@ -11,8 +11,7 @@ from typing import Any
 
 from openfeature.contrib.provider.envvar import EnvVarProvider
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import OpenFeatureError
-from openfeature.flag_evaluation import FlagResolutionDetails, Reason
+from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from flagbrake.evaluate import Ruleset
@@ -35,10 +34,7 @@ def in_memory_flag(flag: Flag, ruleset: Any) -> InMemoryFlag[Any]:
         return InMemoryFlag(default, {v.name: v.value for v in flag.variants}, {}, InMemoryFlag.State.DISABLED)
 
     def evaluate(_: Any, context: EvaluationContext) -> FlagResolutionDetails[Any]:
-        try:
-            answer = ruleset().evaluate(flag.key, context)
-        except OpenFeatureError as error:
-            return FlagResolutionDetails(None, error.error_code, error.error_message, Reason.ERROR)
+        answer = ruleset().evaluate(flag.key, context)
         return FlagResolutionDetails(answer.value, reason=answer.reason, variant=answer.variant)
 
     targeted = flag.targets or flag.rules or flag.prerequisites or not isinstance(flag.default, str)
@@ -143,7 +139,6 @@ ENV_VAR = Peer(
     {
         **_AWAY,
         Cap.CONFIGURATION_CHANGE: "an operating system does not tell of changed variables",
-        Cap.EVENTS: "an operating system does not tell of changed variables",
         Cap.TARGETING: "a variable is the same for everybody",
         Cap.SPLITS: "a variable is the same for everybody",
         Cap.PREREQUISITES: "variables do not depend on each other",

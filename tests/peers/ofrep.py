@@ -90,7 +90,6 @@ OFREP = Peer(
     "over HTTP to a loopback server that speaks OFREP, with our evaluator behind it; time limit 2 s",
     ofrep,
     {
-        Cap.EVENTS: "the protocol for servers tells nothing",
         Cap.CONFIGURATION_CHANGE: "the protocol for servers tells nothing",
         Cap.STALE: "every evaluation is a request: nothing is kept that could become stale",
     },

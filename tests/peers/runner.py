@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 #: Seconds that one rule may take, its harness included.
 LIMIT = 90.0
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
+
+CHILD = (sys.executable, "-m", "tests.peers.child")
 
 Finding = dict[str, Any]
 
@@ -32,12 +34,12 @@ def environment() -> dict[str, str]:
     return {**kept, "NO_PROXY": "*", "PYTHONWARNINGS": "ignore"}
 
 
-def run(name: str, rules: Iterable[str], *, limit: float = LIMIT) -> dict[str, Finding]:
+def run(name: str, rules: Iterable[str], *, limit: float = LIMIT, command: Sequence[str] = CHILD) -> dict[str, Finding]:
     """Every rule on one provider. A rule that does not end, or takes the process with it, is a finding too."""
     left = list(rules)
     found: dict[str, Finding] = {}
     while left:
-        done = _process(name, left, limit)
+        done = _process([*command, name], left, limit)
         found |= done
         remaining = [rule for rule in left if rule not in done]
         if len(remaining) == len(left):
@@ -46,10 +48,10 @@ def run(name: str, rules: Iterable[str], *, limit: float = LIMIT) -> dict[str, F
     return found
 
 
-def _process(name: str, rules: list[str], limit: float) -> dict[str, Finding]:
+def _process(command: list[str], rules: list[str], limit: float) -> dict[str, Finding]:
     reading, writing = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.peers.child", name, str(writing)],
+        [*command, str(writing)],
         cwd=ROOT,
         env=environment(),
         stdin=subprocess.PIPE,

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from split_openfeature_provider import SplitProvider, split_client_wrapper
 from splitio import get_factory
 
 from flagbrake.model.clause import Clause, Op
-from flagbrake.model.flag import Distribution, Flag, Serve
+from flagbrake.model.flag import Distribution, Flag, Rule, Serve
 from flagbrake.model.values import FlagKind
 from flagbrake_contract import Harness, ProviderCapability
 from tests.peers.kit import Fleet, Loopback, NotExpressible, Peer, refused_port, silent_server
@@ -51,7 +52,9 @@ def definition(flag: Flag, version: int) -> dict[str, Any]:
         _condition("WHITELIST", [_matcher("WHITELIST", None, whitelist=list(t.keys))], flag, t.variant)
         for t in flag.targets
     ]
-    rules = [_condition("ROLLOUT", [_clause(c) for c in rule.clauses], flag, rule.serve) for rule in flag.rules]
+    rules = [
+        _condition("ROLLOUT", matchers, flag, rule.serve) for rule in flag.rules for matchers in _alternatives(rule)
+    ]
     return {
         "name": flag.key,
         "trafficTypeName": "user",
@@ -117,6 +120,15 @@ def _matcher(kind: str, attribute: str | None, *, negate: bool = False, **data: 
     }
 
 
+def _alternatives(rule: Rule) -> Iterator[list[dict[str, Any]]]:
+    """Membership of a text, or in a list that an attribute holds, are two matchers: two rules that serve the same."""
+    yield [_clause(clause) for clause in rule.clauses]
+    only = rule.clauses[0]
+    if len(rule.clauses) == 1 and only.op is Op.IN and not only.negate:
+        values = [str(value) for value in only.values]
+        yield [_matcher("CONTAINS_ANY_OF_SET", only.attribute.path[0], whitelist=values)]
+
+
 def _clause(clause: Clause) -> dict[str, Any]:
     if len(clause.attribute.path) > 1:
         raise NotExpressible("Split reads no nested attributes")
@@ -133,6 +145,9 @@ def _clause(clause: Clause) -> dict[str, Any]:
         kind = "GREATER_THAN_OR_EQUAL_TO" if clause.op is Op.GREATER_OR_EQUAL else "LESS_THAN_OR_EQUAL_TO"
         number = {"dataType": "NUMBER", "value": values[0]}
         return _matcher(kind, attribute, negate=clause.negate, number=number)
+    if clause.op is Op.AFTER:  # at or after, to the minute
+        number = {"dataType": "DATETIME", "value": int(datetime.fromisoformat(values[0]).timestamp() * 1000)}
+        return _matcher("GREATER_THAN_OR_EQUAL_TO", attribute, negate=clause.negate, number=number)
     raise NotExpressible(f"Split has no matcher for {clause.op.value}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -37,6 +38,7 @@ _OPS = {
     Op.SEMVER_GREATER_OR_EQUAL: "SEMVER_GTE",
     Op.SEMVER_LESS_OR_EQUAL: "SEMVER_LTE",
 }
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,1000}")
 _MANY = {Op.STARTS_WITH, Op.ENDS_WITH, Op.CONTAINS}
 _PAYLOADS = {
     FlagKind.STRING: "string",
@@ -48,6 +50,8 @@ _PAYLOADS = {
 
 def definition(flag: Flag) -> dict[str, Any]:
     """A boolean flag is whether the feature is on; any other value is the payload of a variant."""
+    if not _NAME.fullmatch(flag.key):
+        raise NotExpressible("the vendor takes only names that need no quoting in a URL")
     if not flag.on and flag.kind is not FlagKind.BOOLEAN and flag.off_variant is not None:
         raise NotExpressible("a feature that is off has no variant: it serves the caller's default")
     if not flag.on and flag.kind is FlagKind.BOOLEAN and (flag.off_variant is None or _value(flag, flag.off_variant)):
@@ -182,12 +186,7 @@ class Server:
 
 def _vendors(url: str, name: str, key: str, folder: str) -> Any:
     return UnleashFlagProvider(
-        url,
-        name,
-        refresh_interval=3600,
-        custom_headers={"Authorization": key},
-        cache_directory=folder,
-        request_timeout=2,
+        url, name, refresh_interval=3600, custom_headers={"Authorization": key}, cache_directory=folder
     )
 
 
@@ -213,9 +212,10 @@ def unleash(build: Callable[..., Any], peer: Callable[[], Peer], folder: Path) -
         return fleet.add(build(f"{url or loopback.url}/api", name, key, str(folder / name)))
 
     def settle() -> None:
-        for provider in fleet.running if loopback._server is not None else ():
-            with suppress(AttributeError):
-                _client(provider).connector._fetch_and_load()
+        for provider in fleet.running if loopback.there else ():
+            connector = _client(provider).connector
+            if connector is not None and getattr(connector, "job", None) is not None:  # a closed client polls no more
+                connector._fetch_and_load()
 
     with silent_server() as silent:
         try:
@@ -251,7 +251,7 @@ UNLEASH = Peer(
     "unleash",
     "Unleash (vendor)",
     ("unleash-openfeature-python-provider", "unleashclient"),
-    f"{_HOW}; request_timeout 2 s",
+    f"{_HOW}; its time limit is the SDK's default of 30 s",
     partial(unleash, _vendors, lambda: UNLEASH),
     _CANNOT,
 )
@@ -259,7 +259,7 @@ UNLEASH_CONTRIB = Peer(
     "unleash-contrib",
     "Unleash (contrib)",
     ("openfeature-provider-unleash", "unleashclient"),
-    f"{_HOW}; it has no option for the time limit, which is the SDK's 30 s",
+    f"{_HOW}; its time limit is the SDK's default of 30 s",
     partial(unleash, _contributed, lambda: UNLEASH_CONTRIB),
     _CANNOT,
 )
