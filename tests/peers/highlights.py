@@ -53,7 +53,8 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "What is told?",
-        ("events.ready_once", "events.changed", "events.changed_exact", "events.types", "events.once", "events.after_shutdown", "stale.told",
+        ("events.ready_once", "events.changed", "events.changed_exact", "events.types", "events.once",
+         "events.after_shutdown", "stale.told",
          "stale.recovery"),
     ),
     (
@@ -64,8 +65,8 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "Do async calls and threads work?",
-        ("async.boolean", "async.object", "async.many", "async.mismatch_default", "threads.right", "threads.while_changing",
-         "fork.evaluates", "fork.follows"),
+        ("async.boolean", "async.object", "async.many", "async.mismatch_default", "threads.right",
+         "threads.while_changing", "fork.evaluates", "fork.follows"),
     ),
     (
         "Does tracking reach the application's call unharmed?",
