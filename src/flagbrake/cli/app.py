@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flagbrake._version import __version__
-from flagbrake.cli import flags, kills, rollouts, system
+from flagbrake.cli import adapter, flags, kills, rollouts, system
 from flagbrake.cli.session import Session, hoist
 from flagbrake.errors import FlagbrakeError, InvalidInput
 
@@ -47,6 +47,7 @@ def root(
 kills.register(app)
 system.register(app)
 rollouts.register(app)
+adapter.register(app)
 
 
 def run(argv: list[str]) -> int:
