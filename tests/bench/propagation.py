@@ -95,8 +95,11 @@ def listening(url: str, folder: Path, *, busy: bool) -> Iterator[list[subprocess
 # --- the killer -----------------------------------------------------------------------------------------
 
 
-def rounds(store: Store, count: int, pause: float) -> dict[int, tuple[float, float]]:
-    """Kill and lift ``count`` times; for each kill's epoch, when it was asked for and when COMMIT was sent."""
+def rounds(store: Store, count: int, pause: float, late: list[float]) -> dict[int, tuple[float, float]]:
+    """Kill and lift ``count`` times; for each kill's epoch, when it was asked for and when COMMIT was sent.
+
+    ``late`` takes by how much this process woke late from its pauses: what the machine itself adds.
+    """
     sent: list[float] = []
 
     def committing(_connection: object) -> None:
@@ -105,14 +108,21 @@ def rounds(store: Store, count: int, pause: float) -> dict[int, tuple[float, flo
     event.listen(store.db._engine, "commit", committing)
     times: dict[int, tuple[float, float]] = {}
     waiting = threading.Event()
+
+    def rest() -> None:
+        wanted = pause * random.uniform(0.7, 1.3)
+        began = time.monotonic()
+        waiting.wait(wanted)
+        late.append((time.monotonic() - began - wanted) * 1000)
+
     for _ in range(count):
         wanted = Kill(uuid.uuid4().hex, SCOPE, HOME["environment"], "bench", "bench", datetime.now(UTC), 0)
         asked = time.monotonic()
         made = store.kills.kill(wanted, deadline=10)
         times[made.epoch] = (asked, sent[-1])
-        waiting.wait(pause * random.uniform(0.7, 1.3))
+        rest()
         store.kills.lift(made, by="bench", reason="bench", deadline=10)
-        waiting.wait(pause * random.uniform(0.7, 1.3))
+        rest()
     return times
 
 
@@ -123,7 +133,8 @@ def measure(url: str, *, busy: bool, count: int, pause: float) -> dict[str, Any]
             store.flags.write(conn, Flag.boolean("split", default=ramp("on", 30_000, "off")))
         with listening(url, Path(folder), busy=busy) as processes:
             threading.Event().wait(1.0)
-            times = rounds(store, count, pause)
+            late: list[float] = []
+            times = rounds(store, count, pause, late)
             reports = []
             for process in processes:
                 out, _ = process.communicate("stop\n", timeout=60)
@@ -146,6 +157,7 @@ def measure(url: str, *, busy: bool, count: int, pause: float) -> dict[str, Any]
         "from_call_median": round(statistics.median(asked), 2),
         "kills": len(last),
         "missed": missed,
+        "late_p99": round(percentile(late, 99), 2),
         "cpu_percent_each": round(100 * statistics.mean(report["cpu"] for report in reports), 2),
         "means": reports[0]["means"],
     }
@@ -191,6 +203,7 @@ def cases(kind: str, url: str, kills: int) -> dict[str, Any]:
         f"{kind}_idle_cpu_percent": idle["cpu_percent_each"],
         f"{kind}_kills": idle["kills"],
         f"{kind}_missed": idle["missed"],
+        f"{kind}_machine_late_p99_ms": idle["late_p99"],
         f"{kind}_means": idle["means"],
         f"{kind}_busy_median_ms": busy["median"],
         f"{kind}_busy_p99_ms": busy["p99"],

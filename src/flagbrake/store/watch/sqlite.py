@@ -141,7 +141,12 @@ class SqliteWatch(Watch):
                     self._rest(_SECOND_GAP, _SECOND_GROWTH)
                     return Signal(changed=True)
                 longer = min(self._gap * self._growth, self._longest)
-                self._rest(min(longer, _LONGEST_WHILE_WRITTEN) if hinted else longer, self._growth)
+                if not hinted:
+                    self._rest(longer, self._growth)
+                elif self._growth == _SECOND_GROWTH:
+                    self._rest(_FIRST_GAP, 2)  # a new commit, begun since the last one was seen
+                else:
+                    self._rest(min(longer, _LONGEST_WHILE_WRITTEN), 2)
             left = deadline - now
             if left <= 0:
                 return NOTHING
