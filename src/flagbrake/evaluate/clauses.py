@@ -103,6 +103,9 @@ def _general(clause: Clause) -> Predicate:
 
     if _is_own(clause.attribute):
         name = clause.attribute.path[0]
+        direct = _direct(clause, name, judge)
+        if direct is not None:
+            return direct
 
         def matches_own(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
             value = attributes.get(name)
@@ -116,6 +119,67 @@ def _general(clause: Clause) -> Predicate:
         return test(value) is sense if type(value) in _SCALARS else judge(value)
 
     return matches
+
+
+def _direct(clause: Clause, name: str, judge: Callable[[Any], bool]) -> Predicate | None:
+    """The next commonest clauses, a bound on a number and a prefix or suffix, without a call for the usual types."""
+    sense = not clause.negate
+    if clause.op in _BOUNDS and clause.values and all(type(value) in _NUMBERS for value in clause.values):
+        # "Less than any of them" is "less than the greatest".
+        bound = (max if clause.op in {Op.LESS, Op.LESS_OR_EQUAL} else min)(clause.values)
+        return _BOUNDS[clause.op](name, bound, sense, judge)
+    if clause.op in {Op.STARTS_WITH, Op.ENDS_WITH} and clause.semantics.case is Case.SENSITIVE:
+        parts, starts = tuple(clause.values), clause.op is Op.STARTS_WITH
+
+        def affix(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+            value = attributes.get(name)
+            if type(value) is str:
+                return (value.startswith(parts) if starts else value.endswith(parts)) is sense
+            return judge(value)
+
+        return affix
+    return None
+
+
+def _less(name: str, bound: Any, sense: bool, judge: Callable[[Any], bool]) -> Predicate:
+    def matches(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = attributes.get(name)
+        return (value < bound) is sense if type(value) in _NUMBERS else judge(value)
+
+    return matches
+
+
+def _less_or_equal(name: str, bound: Any, sense: bool, judge: Callable[[Any], bool]) -> Predicate:
+    def matches(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = attributes.get(name)
+        return (value <= bound) is sense if type(value) in _NUMBERS else judge(value)
+
+    return matches
+
+
+def _greater(name: str, bound: Any, sense: bool, judge: Callable[[Any], bool]) -> Predicate:
+    def matches(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = attributes.get(name)
+        return (value > bound) is sense if type(value) in _NUMBERS else judge(value)
+
+    return matches
+
+
+def _greater_or_equal(name: str, bound: Any, sense: bool, judge: Callable[[Any], bool]) -> Predicate:
+    def matches(_key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = attributes.get(name)
+        return (value >= bound) is sense if type(value) in _NUMBERS else judge(value)
+
+    return matches
+
+
+_NUMBERS = frozenset((int, float))
+_BOUNDS = {
+    Op.LESS: _less,
+    Op.LESS_OR_EQUAL: _less_or_equal,
+    Op.GREATER: _greater,
+    Op.GREATER_OR_EQUAL: _greater_or_equal,
+}
 
 
 def _is_own(attribute: Attribute) -> bool:

@@ -20,7 +20,7 @@ from flagbrake.kill.convention import Ruling, Source, covering, flag_scopes
 from flagbrake.kill.state import State
 from flagbrake.model.kill import EVERYTHING, Kill, ScopeKind, UnknownPolicy
 from flagbrake.model.values import MISMATCH, USE_DEFAULT, FlagKind, coerce
-from flagbrake.ports.provider import conform, failure
+from flagbrake.ports.provider import FlagProvider, conform, failure
 
 _log = logging.getLogger("flagbrake.kill")
 
@@ -64,6 +64,12 @@ class Guard(AbstractProvider):
 
     def _bind(self) -> None:
         inner = self.inner
+        if isinstance(inner, FlagProvider):
+            # Asked for in every evaluation, and constant in ours: bound, not forwarded.
+            metadata = inner.get_metadata()
+            self.__dict__["get_metadata"] = lambda: metadata
+            if type(inner).get_provider_hooks is AbstractProvider.get_provider_hooks:
+                self.__dict__["get_provider_hooks"] = list
         self._boolean: _Getter = inner.resolve_boolean_details
         self._string: _Getter = inner.resolve_string_details
         self._integer: _Getter = inner.resolve_integer_details
