@@ -36,6 +36,7 @@ check: $(VENV)/.test
 	$(BIN)/python -m tests.documentation --check
 
 docs: $(VENV)/.test
+	$(BIN)/python -m flagbrake_contract.docs > docs/contract.md
 	$(BIN)/python -m tests.documentation
 
 bench: $(VENV)/.test
