@@ -80,6 +80,9 @@ def _summary(providers: dict[str, Any], asked: list[Rule]) -> Iterable[str]:
         ]
         rest = [sum(count[level, outcome] for level in Level) for outcome in ("cannot", "not expressible")]
         yield f"| {provider['title']} | {' | '.join(cells)} | {rest[0]} | {rest[1]} |"
+    partly = [p["title"] for p in providers.values() if len(p["rules"]) < len(asked)]
+    if partly:
+        yield f"\nAsked about some rules only, as their sections say: {'; '.join(partly)}."
 
 
 def _highlights(providers: dict[str, Any], known: dict[str, Rule]) -> Iterable[str]:
