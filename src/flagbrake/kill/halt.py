@@ -23,7 +23,13 @@ __all__ = ["check", "check_tool", "scope", "stoppable"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_RAISE: Final = object()
+
+class _Raise:
+    def __repr__(self) -> str:
+        return "RAISE"
+
+
+_RAISE: Final = _Raise()
 
 #: What a kill does not replace when it leaves a block.
 _PASSING: Final = (Halted, KeyboardInterrupt, SystemExit, GeneratorExit)
