@@ -165,3 +165,25 @@ def test_version(shell: Shell) -> None:
     from flagbrake import __version__
 
     assert shell.ok("--version").out.strip() == f"flagbrake {__version__}"
+
+
+def test_a_failed_init_leaves_nothing_behind(shell: Shell) -> None:
+    """An init that cannot use its URL writes no settings that would stand in the way of the next one."""
+    complaint(shell("init", "--url", "banana"), "not a database URL", "sqlite:///")
+    assert not (shell.folder / "flagbrake.toml").exists()
+    shell.ok("init")
+
+
+def test_doctor_lists_what_it_can(ready: Shell) -> None:
+    """With the store down doctor still prints its list, with the store as a failure."""
+    said = ready("doctor", "--json", FLAGBRAKE_STORE_URL="postgresql://u:hush@127.0.0.1:1/none")
+    assert said.code == 1
+    assert [(f["level"], f["subject"]) for f in said.data["findings"]] == [("ok", "settings"), ("failure", "store")]
+    assert "hush" not in said.out + said.err
+
+
+def test_an_error_is_data_with_json(ready: Shell) -> None:
+    """With --json an error is in the document too, so that a script need not read sentences."""
+    said = ready("flag", "show", "agents.refund", "--json")
+    assert said.data["error"]["kind"] == "NotFound"
+    assert said.data["error"]["exit_code"] == said.code == 3

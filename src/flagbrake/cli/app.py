@@ -14,7 +14,10 @@ from flagbrake.errors import FlagbrakeError, InvalidInput
 # typer carries its own copy of click; its public BadParameter leads to the base of all usage errors.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
-EVERYWHERE = "Everywhere: --config FILE, -e/--environment NAME, --by PERSON, --json, -y/--yes."
+EVERYWHERE = (
+    "Everywhere: --config FILE, -e/--environment NAME, --by PERSON, --json, -y/--yes (answers what is asked before a "
+    "change in production; a kill asks nothing)."
+)
 
 app = typer.Typer(
     name="flagbrake",

@@ -11,7 +11,7 @@ import typer
 
 from flagbrake import config as configuration
 from flagbrake.cli.output import age
-from flagbrake.errors import InvalidInput
+from flagbrake.errors import FlagbrakeError, InvalidInput
 from flagbrake.model.values import percent_of
 
 if TYPE_CHECKING:
@@ -40,17 +40,25 @@ def init(
     """Write flagbrake.toml and create or upgrade the database."""
     session: Session = context.obj
     path = Path(session.config or configuration.FILE).absolute()
-    if not path.exists():
+    fresh = not path.exists()
+    if fresh:
         _write_settings(path, session.environment or "development", url)
         session.config = str(path)
-        session.out.line(f"Wrote {path}")
     elif url is not None:
         raise InvalidInput(
             f"{path} exists and names its own store.", cure="edit [store] url there, or another --config"
         )
     else:
         session.config = str(path)
-    plane = session.open(create=True)
+    try:
+        plane = session.open(create=True)
+    except FlagbrakeError:
+        if fresh:
+            # A file that names a store that cannot be used would stand in the way of the next try.
+            path.unlink(missing_ok=True)
+        raise
+    if fresh:
+        session.out.line(f"Wrote {path}")
     session.say_where()
     session.out.line("The store is ready.")
     if adopt:
@@ -87,17 +95,22 @@ def _write_settings(path: Path, environment: str, url: str | None) -> None:
 def doctor(context: typer.Context) -> int:
     """What works, what does not, and what to do about it."""
     session: Session = context.obj
-    session.say_where()
-    from flagbrake.wiring.health import examine
+    from flagbrake.wiring.health import examine, unopened
 
-    findings = examine(session.plane)
+    live = 0
+    try:
+        session.say_where()
+        findings = examine(session.plane)
+        live = len(session.plane.store.processes.live())
+    except FlagbrakeError as error:
+        findings = unopened(error, session.config, session.environment)
     for finding in findings:
         mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[finding.level]
         style = {"ok": None, "warning": "yellow", "failure": "bold red"}[finding.level]
         session.out.line(f"{mark}  {finding.text}" + (f" Try: {finding.cure}" if finding.cure else ""), style=style)
     session.out.data(
         findings=[{"level": f.level, "subject": f.subject, "text": f.text, "cure": f.cure} for f in findings],
-        live=len(session.plane.store.processes.live()),
+        live=live,
         level=1,
     )
     return 1 if any(f.level == "failure" for f in findings) else 0

@@ -392,7 +392,7 @@ class StoreFeed:
             if self._snapshot.source is Source.NOWHERE:
                 self._serve_saved()
             if first:
-                log.warning("%s Serving %s.", error, self._snapshot.source if self._serving else "nothing yet")
+                log.warning("%s (serving %s)", error, self._snapshot.source if self._serving else "nothing yet")
             if first and self._serving:
                 self._tell(frozenset(), FeedEvent.STALE)
         if self._serving or isinstance(error, ConfigError):

@@ -9,6 +9,7 @@ from typing import Literal
 from flagbrake.errors import FlagbrakeError
 from flagbrake.kill.convention import flag_scopes
 from flagbrake.wiring.plane import ControlPlane
+from flagbrake.wiring.settings import configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,20 @@ def examine(plane: ControlPlane) -> list[Finding]:
         except FlagbrakeError as error:
             found.append(Finding("failure", look.__name__.strip("_"), error.fact, error.cure))
     return found
+
+
+def unopened(error: FlagbrakeError, config: str | None, environment: str | None) -> list[Finding]:
+    """What can be said when the store itself cannot be opened."""
+    cure = error.cure.removesuffix("; flagbrake doctor").removesuffix("flagbrake doctor").rstrip("? ")
+    try:
+        settings = configuration(config, admin=True, environment=environment)
+    except FlagbrakeError as bad:
+        return [Finding("failure", "settings", bad.fact, bad.cure)]
+    told = f"{settings.path or 'defaults'}, provider '{settings.use}', environment {settings.environment}"
+    return [
+        Finding("ok", "settings", told),
+        Finding("failure", "store", error.fact, f"{cure}?" if cure.startswith("is ") else cure),
+    ]
 
 
 def _settings(plane: ControlPlane) -> Iterator[Finding]:

@@ -72,13 +72,13 @@ def control_plane(
         StoreUnavailable: the database did not answer.
     """
     settings = configuration(config, admin=True, environment=environment, use=use)
+    adapter = adapter_of(settings, admin=True)
     url = settings.database()
     if url is None:
         raise ConfigError(
             f"'{settings.use}' keeps no kills and no audit, and no store is configured.",
             cure='[store] url = "sqlite:///flagbrake.db"',
         )
-    adapter = adapter_of(settings, admin=True)
     store = open_store(url, project=settings.project, environment=settings.environment, create=create)
     return ControlPlane(settings, adapter, store)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -19,4 +20,11 @@ def configuration(conn: Connection | None = None) -> Config:
 
 def upgrade(conn: Connection) -> None:
     """Bring the tables to the newest version, inside the connection's transaction."""
-    command.upgrade(configuration(conn), "head")
+    # Its progress is of no interest to whoever starts an agent with logging at INFO.
+    log = logging.getLogger("alembic")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        command.upgrade(configuration(conn), "head")
+    finally:
+        log.setLevel(before)
