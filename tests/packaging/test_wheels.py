@@ -10,28 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DISTRIBUTIONS = {"flagbrake": ".", "flagbrake_sql": "providers/sql", "flagbrake_contract": "contract_tests"}
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """All wheels, built from this tree without a network."""
-    out = tmp_path_factory.mktemp("wheels")
-    for folder in DISTRIBUTIONS.values():
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT / folder)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    return {name: next(out.glob(f"{name}-*.whl")) for name in DISTRIBUTIONS}
-
-
-@pytest.fixture(scope="session")
-def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheels unpacked side by side; other packages come from the test environment."""
-    target = tmp_path_factory.mktemp("site")
-    for wheel in wheels.values():
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(target)
-    return target
+from tests.support.stranger import DISTRIBUTIONS
 
 
 def test_versions_agree(wheels: dict[str, Path]) -> None:
