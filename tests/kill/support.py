@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from flagbrake.kill import halt
 from flagbrake.kill.board import Board
 from flagbrake.model.kill import Kill, KillMode, KillSnapshot, Scope
 from flagbrake.model.manifest import Declaration, Manifest
@@ -62,3 +63,32 @@ class LaneInHand:
         self.epoch += 1
         self.kills = tuple(k for k in self.kills if made is not None and k.id != made.id)
         self.say()
+
+
+class Agent:
+    """A hand-written loop: a model that asks for tools, tools wrapped in ``except Exception: retry``."""
+
+    def __init__(self, on_tool_call=lambda n: None, *, steps: int = 8):
+        self.models = self.tools = 0
+        self.on_tool_call = on_tool_call
+        self.steps = steps
+
+    def model(self):
+        halt.check("agent:refunds")
+        self.models += 1
+
+    def tool(self):
+        halt.check_tool("search")
+        self.tools += 1
+        self.on_tool_call(self.tools)
+        halt.check("agent:refunds")
+
+    def run(self):
+        for _ in range(self.steps):
+            self.model()
+            for _attempt in range(3):
+                try:
+                    self.tool()
+                    break
+                except Exception:  # noqa: BLE001 - agents are written like this
+                    continue
