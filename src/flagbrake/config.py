@@ -207,7 +207,8 @@ def _refuse_unknown(data: Mapping[str, Any], known: Mapping[str, Any], where: st
     for key in data:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            cure = near[0] if near else f"one of {', '.join(sorted(known))}"
+            told = f"one of {', '.join(sorted(known))}" if known else "leave it out: there are no settings here"
+            cure = near[0] if near else told
             raise ConfigError(f"Unknown key '{key}' in {where}.", cure=cure)
 
 

@@ -91,6 +91,16 @@ def test_a_whole_swap_is_silent(settings) -> None:
     assert evaluate() == [True, True]
 
 
+def test_a_key_that_nobody_has_blocks_no_swap(settings) -> None:
+    """A service that asks for a flag that never existed can change its vendor all the same."""
+    api.set_provider_and_wait(flagbrake.provider())
+    assert api.get_client().get_boolean_value("typo", False) is False
+    assert api.get_client().get_boolean_value("checkout", False) is True
+    api.shutdown()
+    settings('use = "inhouse"\ninhouse = { flags = ["checkout"] }')
+    assert evaluate() == [True, False]
+
+
 def test_an_unknown_option_of_an_adapter_is_named(settings) -> None:
     """An adapter's table has known keys; another is an error that says which was meant."""
     settings('use = "inhouse"\ninhouse = { flag = ["checkout"] }')

@@ -33,6 +33,7 @@ class EvaluatedFlags:
         self.path: Path = settings.state_dir / f"evaluated-{name}.json"
         self.use = settings.use
         self.keys: set[str] = set()
+        self._provider: FeatureProvider | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -61,6 +62,8 @@ class EvaluatedFlags:
         with self._lock:
             self._timer = None
         use, flags = self.before()
+        # A key that nobody has (a typo in a service) must not stand in the way of a change of vendor.
+        self.keys -= {key for key in self.keys if self._provider is not None and _lacks(self._provider, key)}
         merged = self.keys | flags if use in {self.use, ""} else set(self.keys)
         if use == self.use and merged == flags:
             return
@@ -86,6 +89,7 @@ class EvaluatedFlags:
         Raises:
             ProviderFatalError: it lacks some, and ``allow_missing`` is not set.
         """
+        self._provider = provider
         use, flags = self.before()
         if not flags or use == self.use:
             return
