@@ -187,3 +187,9 @@ def test_an_error_is_data_with_json(ready: Shell) -> None:
     said = ready("flag", "show", "agents.refund", "--json")
     assert said.data["error"]["kind"] == "NotFound"
     assert said.data["error"]["exit_code"] == said.code == 3
+
+
+def test_a_star_is_no_wildcard(ready: Shell) -> None:
+    """`agent:*` would cover nothing: refused with what is meant, and nothing is stored."""
+    complaint(ready("kill", "agent:*", "--reason", "x", "--arm"), "agent:*", "agent:NAME, or *")
+    assert ready.ok("kills", "--json").data["kills"] == []

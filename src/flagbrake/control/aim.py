@@ -8,7 +8,7 @@ from typing import Final
 from flagbrake.control.coverage import Catalogue, covered, find
 from flagbrake.control.deadlines import Job, call
 from flagbrake.control.plane import Plane, Survey, reason_of
-from flagbrake.errors import NotFound
+from flagbrake.errors import InvalidInput, NotFound
 from flagbrake.model.kill import Scope
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.state import FlagState
@@ -41,6 +41,8 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
     """
     text = str(target).strip()
     kind, colon, path = text.rpartition(":")
+    if colon and kind != "flag" and path.endswith("*"):
+        raise InvalidInput(f"'{text}' ends in a star; a scope covers what is under it.", cure=f"{kind}:NAME, or *")
     asked = path if kind == "flag" or not colon else None
     # A key that no list has is not asked for: the answer would name its nearest, which takes long.
     job = Job("flag", lambda: plane.state(asked) if asked and plane.listed(asked) else None)

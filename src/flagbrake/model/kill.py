@@ -45,8 +45,6 @@ class Scope:
             raise InvalidInput(f"'{text}' is not a scope.", cure=f"KIND:PATH with a kind of {kinds}; or *")
         if not path or path.startswith(".") or path.endswith(".") or ".." in path:
             raise InvalidInput(f"The path of scope '{text}' is empty or has an empty part.", cure=f"{kind}:NAME")
-        if "*" in path:
-            raise InvalidInput(f"'{text}' holds a star; a scope covers what is under it.", cure=f"{kind}:NAME, or *")
         return cls(ScopeKind(kind), path)
 
     def covers(self, other: Scope) -> bool:
