@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flagbrake_contract import all_rules
+from flagbrake_contract.catalogue import CONTRACTS
 from flagbrake_contract.rules import AREAS, Level, Rule
 from tests.peers.highlights import HIGHLIGHTS
 
@@ -131,7 +132,9 @@ def _text(text: str) -> str:
 
 def _themes(providers: dict[str, Any], asked: list[Rule]) -> Iterable[str]:
     titles = " | ".join(p["title"] for p in providers.values())
-    for name, area in AREAS.items():
+    # In the order of docs/contract.md: that of AREAS depends on what was imported first.
+    for name in dict.fromkeys(name for contract in CONTRACTS for name in contract.areas):
+        area = AREAS[name]
         rules = [rule for rule in asked if rule.area == name]
         if not rules:
             continue
