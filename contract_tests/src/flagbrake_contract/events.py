@@ -242,7 +242,7 @@ def events_through_client(h: Harness) -> None:
     client = h.client
 
     def handler(details: object) -> None:
-        seen.append((details.provider_name, details.flags_changed))  # type: ignore[attr-defined]
+        seen.append((details.provider_name, details.flags_changed))  # type: ignore[attr-defined]  # the SDK adds the name
 
     client.add_handler(CHANGED, handler)
     try:

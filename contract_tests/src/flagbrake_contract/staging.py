@@ -13,7 +13,7 @@ class staged:  # noqa: N801 - reads as a decorator
 
     def __call__(self, check: Check) -> Check:
         """Mark the check; ``rule`` reads the mark."""
-        check.__required__ = self.required  # type: ignore[attr-defined]
+        check.__required__ = self.required  # type: ignore[attr-defined]  # a mark on a function
         return check
 
 
