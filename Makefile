@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-MANIFESTS := pyproject.toml providers/sql/pyproject.toml contract_tests/pyproject.toml
+PROVIDERS := providers/sql providers/launchdarkly providers/split providers/unleash
+MANIFESTS := pyproject.toml $(PROVIDERS:%=%/pyproject.toml) contract_tests/pyproject.toml
 WORKERS ?= 2
 
 .PHONY: demo test check bench wheels docs peers clean
@@ -19,7 +20,7 @@ $(VENV)/.demo: $(VENV)/.base $(MANIFESTS)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) --editable '.[cli,store,postgresql]' --editable providers/sql --editable contract_tests --group test --group lint --group build
+	$(PIP) --editable '.[cli,store,postgresql,emulator]' $(PROVIDERS:%=--editable %) --editable contract_tests --group test --group lint --group build
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -59,7 +60,7 @@ proof-rollout-crash: $(VENV)/.test
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[cli,store,postgresql]' --editable providers/sql --editable contract_tests --group peers
+		--editable '.[cli,store,postgresql,emulator]' $(PROVIDERS:%=--editable %) --editable contract_tests --group peers
 	@touch $@
 
 peers: .venv-peers/.installed
@@ -67,7 +68,7 @@ peers: .venv-peers/.installed
 
 wheels: $(VENV)/.test
 	rm -rf dist
-	for d in . providers/sql contract_tests; do $(BIN)/python -m build --quiet --wheel --outdir dist $$d; done
+	for d in . $(PROVIDERS) contract_tests; do $(BIN)/python -m build --quiet --wheel --outdir dist $$d; done
 
 clean:
 	rm -rf $(VENV) .venv-peers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

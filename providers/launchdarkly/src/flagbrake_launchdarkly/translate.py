@@ -1,0 +1,1 @@
+"""Pure: launchdarkly documents <-> the model; every loss is a value."""

@@ -1,0 +1,1 @@
+"""Pure: split documents <-> the model; every loss is a value."""

@@ -1,0 +1,1 @@
+"""Pure: unleash documents <-> the model; every loss is a value."""
