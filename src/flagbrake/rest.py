@@ -21,7 +21,7 @@ _PASSING: Final = frozenset({500, 502, 503, 504})
 _PAUSE: Final = 0.2
 
 
-def never(answer: httpx.Response) -> float | None:
+def unsaid(_: httpx.Response) -> float | None:
     """The vendor does not say when to come back."""
     return None
 
@@ -44,7 +44,7 @@ class Rest:
     base_url: str
     headers: Mapping[str, str] = field(repr=False)
     explain: Callable[[httpx.Response, str], FlagbrakeError]
-    retry_after: Callable[[httpx.Response], float | None] = never
+    retry_after: Callable[[httpx.Response], float | None] = unsaid
     timeout: float = 10.0
     patience: float = 5.0
     _client: httpx.Client | None = field(default=None, repr=False, init=False)

@@ -1,0 +1,155 @@
+"""Management APIs: what is repeated, what is not, and which error comes out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from flagbrake.errors import InvalidInput, RetryLater, VendorUnavailable
+from flagbrake.rest import Rest
+
+TOKEN = "api-1234-secret"
+Answer = tuple[int, dict[str, str]]
+
+
+class Script:
+    """A real server that gives prepared answers in turn, the last one for ever, and remembers what it was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def next(self, asked: str) -> Answer:
+        self.asked.append(asked)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@contextmanager
+def served(script: Script) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, headers = script.next(f"{self.command} {self.path}")
+            if not status:
+                self.connection.close()
+                return
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": "2"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        do_GET = do_PATCH = do_POST = answer  # noqa: N815 - names of the standard library
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def rest() -> Iterator[Callable[[str], Rest]]:
+    made: list[Rest] = []
+
+    def make(url: str, **options: float) -> Rest:
+        made.append(
+            Rest(
+                "Acme",
+                url,
+                {"Authorization": TOKEN},
+                explain=lambda answer, asked: InvalidInput(f"Acme refused {asked} ({answer.status_code})."),
+                retry_after=lambda answer: (
+                    float(answer.headers["Retry-After"]) if answer.headers.get("Retry-After") else None
+                ),
+                **options,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+OK: Answer = (200, {})
+DOWN: Answer = (503, {})
+GONE: Answer = (0, {})
+
+
+def limited(after: str) -> Answer:
+    return 429, {"Retry-After": after}
+
+
+def test_a_read_is_repeated_until_it_is_answered(rest):
+    """A read survives a cut connection, a 503 and a short rate limit."""
+    script = Script(GONE, DOWN, limited("0.05"), OK)
+    with served(script) as url:
+        assert rest(url).get("/flags").status_code == 200
+    assert len(script.asked) == 4
+
+
+def test_a_read_ends(rest):
+    """A read that is never answered ends with its timeout, and says by whom."""
+    with served(Script(DOWN)) as url, pytest.raises(VendorUnavailable, match="Acme answered 503 to GET /flags"):
+        rest(url, timeout=0.5).get("/flags")
+
+
+@pytest.mark.parametrize("answer", [GONE, DOWN])
+def test_a_write_is_sent_once(rest, answer):
+    """A write that may have happened is never sent again: its caller reads back."""
+    script = Script(answer)
+    with served(script) as url, pytest.raises(VendorUnavailable):
+        rest(url).send("PATCH", "/flags/a", json={})
+    assert script.asked == ["PATCH /flags/a"]
+
+
+def test_a_write_waits_for_a_short_rate_limit(rest):
+    """429 says that nothing was written, so a write is sent again when the vendor says so."""
+    script = Script(limited("0.05"), OK)
+    with served(script) as url:
+        assert rest(url).send("POST", "/flags", json={}).status_code == 200
+    assert len(script.asked) == 2
+
+
+@pytest.mark.parametrize("ask", [lambda r: r.get("/flags"), lambda r: r.send("PATCH", "/flags", json={})])
+def test_a_long_rate_limit_is_told(rest, ask):
+    """A pause longer than the patience is RetryLater with its seconds; nothing waits for it here."""
+    with served(Script(limited("120"))) as url, pytest.raises(RetryLater) as caught:
+        ask(rest(url))
+    assert caught.value.after == 120
+
+
+def test_a_rate_limit_without_an_end_ends(rest):
+    """A vendor that answers 429 for ever ends in RetryLater too."""
+    with served(Script(limited("0.05"))) as url, pytest.raises(RetryLater, match="nothing was written"):
+        rest(url, patience=0.3).send("PATCH", "/flags", json={})
+
+
+def test_a_refusal_is_explained_by_the_adapter(rest):
+    """Answers of 400 and more become the adapter's errors, at once."""
+    script = Script((400, {}))
+    with served(script) as url, pytest.raises(InvalidInput, match="Acme refused GET /flags"):
+        rest(url).get("/flags")
+    assert len(script.asked) == 1
+
+
+def test_the_token_is_never_shown(rest, caplog):
+    """No repr, log or error holds the token."""
+    caplog.set_level(logging.DEBUG, "flagbrake")
+    with served(Script(limited("0.05"), GONE)) as url:
+        client = rest(url)
+        with pytest.raises(VendorUnavailable) as caught:
+            client.send("PATCH", "/flags", json={})
+    assert TOKEN not in repr(client) + str(caught.value) + caplog.text
