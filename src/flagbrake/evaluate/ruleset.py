@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set as AbstractSet
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -90,6 +90,12 @@ class Ruleset:
     def flags(self) -> Mapping[str, Flag]:
         """The flags that can be evaluated, archived ones included."""
         return MappingProxyType(self._flags)
+
+    def keys(self) -> AbstractSet[str]:
+        """Every flag's key: archived ones too, and those of which no version can be evaluated."""
+        if not self._rejected:
+            return self._flags.keys()
+        return self._flags.keys() | {key for kind, key in self._rejected if kind == FLAG_NODE}
 
     @property
     def segments(self) -> Mapping[str, Segment]:

@@ -26,6 +26,8 @@ class FlagControl(ABC):
     split_resolution: ClassVar[int] = 1
     #: True if ``apply`` writes its audit entry in the write's own transaction; else core audits around it.
     audits_itself: ClassVar[bool] = False
+    #: The same as the provider's: what stands for the dot in reserved names.
+    reserved_dot: ClassVar[str] = "."
 
     project: str
     environment: str

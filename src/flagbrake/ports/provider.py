@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from openfeature.evaluation_context import EvaluationContext
@@ -27,6 +27,9 @@ class FlagProvider(AbstractProvider):
 
     #: The name shown by ``client.get_metadata()`` and in errors.
     name: ClassVar[str] = "flagbrake"
+    #: What stands for the dot in the names of flags reserved for the kill switch (``kill.flag.checkout``,
+    #: ``flagbrake.manifest``); ``-`` where the vendor's names have no dot. See ``model.reserved``.
+    reserved_dot: ClassVar[str] = "."
 
     def __init__(self) -> None:
         self._serving = False
@@ -60,6 +63,15 @@ class FlagProvider(AbstractProvider):
     def value_of(self, flag_key: str, variant: str) -> Any:
         """The value of a named variant, ``MISMATCH`` if the adapter cannot tell."""
         return MISMATCH
+
+    def keys(self) -> Collection[str] | None:
+        """The keys of all flags held in memory now, ``None`` if the adapter cannot tell.
+
+        With it kills and declarations come from the vendor's own flags, without a store. Asked about once a
+        second from a thread of its own: what is returned may be iterated while the vendor's SDK takes changes,
+        and nothing blocks. Keys that ``resolve`` does not find (archived flags) do no harm.
+        """
+        return None
 
     # --- lifecycle --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -127,6 +127,10 @@ class MemoryProvider(FlagProvider):
     def value_of(self, flag_key: str, variant: str) -> Any:
         """The value of a variant."""
         return self._rules.value_of(flag_key, variant)
+
+    def keys(self) -> Collection[str]:
+        """The keys of all flags, archived ones too."""
+        return self._rules.keys()
 
     def track(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Final
 
 from openfeature.evaluation_context import EvaluationContext
@@ -58,6 +58,10 @@ class SqlProvider(FlagProvider):
     def value_of(self, flag_key: str, variant: str) -> Any:
         """The value of a variant, ``MISMATCH`` when there is no such flag or variant."""
         return self._ruleset.value_of(flag_key, variant)
+
+    def keys(self) -> Collection[str]:
+        """The keys of the snapshot."""
+        return self._ruleset.keys()
 
     # --- lifecycle ----------------------------------------------------------------------------------
 
