@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
-from openfeature.exception import ProviderFatalError, ProviderNotReadyError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
-from flagbrake.errors import Conflict, InvalidInput, NotFound, VendorUnavailable
+from flagbrake.errors import Conflict, InvalidInput, NotAllowed, NotFound, VendorUnavailable
 from flagbrake.evaluate.checks import check
 from flagbrake.evaluate.ruleset import Ruleset
 from flagbrake.model.codec import checksum, dumps, flag_from_data, flag_to_data
@@ -106,11 +105,11 @@ class ReferenceProvider(FlagProvider):
         """Take a snapshot and listen."""
         if self._hanging:
             threading.Event().wait(0.2)
-            raise ProviderNotReadyError("The vendor did not answer within 0.2 s.")
+            raise VendorUnavailable("The vendor did not answer within 0.2 s.")
         if self._key != SECRET:
-            raise ProviderFatalError("The vendor refuses this key.")
+            raise NotAllowed("The vendor refuses this key.")
         if not self.vendor.up:
-            raise ProviderNotReadyError("The vendor is away.")
+            raise VendorUnavailable("The vendor is away.")
         threading.Event().wait(0.002)  # as long as a vendor nearby takes
         with self.vendor.lock:
             self.rules = Ruleset(self.vendor.flags())

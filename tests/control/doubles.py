@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from flagbrake.control import changes
 from flagbrake.errors import Conflict, LockBusy, NotFound
+from flagbrake.model.change import intended
 from flagbrake.model.codec import flag_from_data, flag_to_data
 from flagbrake.model.flag import Distribution, Flag, Variant, Weight
 from flagbrake.model.kill import Kill, KillSnapshot
@@ -75,7 +75,7 @@ class TableControl(FlagControl):
             compares = self.capabilities[Capability.COMPARE_AND_SWAP] is Support.FULL
             if compares and expected is not None and (found is None or found.version != expected):
                 raise Conflict(f"'{change.key}' is not at {expected}.")
-            flag = changes.intended(found.flag if found else None, change)
+            flag = intended(found.flag if found else None, change)
             if isinstance(change, Replace) and change.native is not None:
                 flag = flag_from_data(change.native)
             version = (found.flag.version if found else 0) + 1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flagbrake.control import changes
 from flagbrake.errors import Conflict, InvalidInput, NotFound
+from flagbrake.model.change import intended
 from flagbrake.model.clause import Attribute, Clause, Op
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Gate, Rule, Targets, Weight, ramp
 from flagbrake.model.state import Archive, Capability, Create, Replace, SetDistribution, SetOn, SetTargets
@@ -75,43 +76,43 @@ def test_what_a_change_needs():
 def test_intended():
     """Each change leads to the flag it describes."""
     flag = agent_flag(rules=(RULE,))
-    assert not changes.intended(flag, SetOn(flag.key, on=False)).on
+    assert not intended(flag, SetOn(flag.key, on=False)).on
     split = ramp("v2", 50_000, "v1")
-    assert changes.intended(replace(flag, on=False), SetDistribution(flag.key, split, turn_on=True)) == replace(
+    assert intended(replace(flag, on=False), SetDistribution(flag.key, split, turn_on=True)) == replace(
         flag, default=split
     )
-    assert changes.intended(flag, SetDistribution(flag.key, split, rule="beta")).rules[0].serve == split
-    assert changes.intended(flag, SetTargets(flag.key, (Targets("v2", ("u",)),))).targets[0].keys == ("u",)
-    assert changes.intended(flag, Archive(flag.key)).archived
-    assert changes.intended(None, Create(flag)) == flag
+    assert intended(flag, SetDistribution(flag.key, split, rule="beta")).rules[0].serve == split
+    assert intended(flag, SetTargets(flag.key, (Targets("v2", ("u",)),))).targets[0].keys == ("u",)
+    assert intended(flag, Archive(flag.key)).archived
+    assert intended(None, Create(flag)) == flag
 
 
 def test_intended_refuses_what_does_not_exist():
     """An unknown variant or rule, a missing flag and a key that is taken are errors before any write."""
     flag = agent_flag(rules=(RULE,))
     with pytest.raises(InvalidInput, match="v9"):
-        changes.intended(flag, SetDistribution(flag.key, "v9"))
+        intended(flag, SetDistribution(flag.key, "v9"))
     with pytest.raises(InvalidInput, match="beta"):
-        changes.intended(flag, SetDistribution(flag.key, "v1", rule="nope"))
+        intended(flag, SetDistribution(flag.key, "v1", rule="nope"))
     with pytest.raises(InvalidInput, match="v9"):
-        changes.intended(flag, SetTargets(flag.key, (Targets("v9", ("u",)),)))
+        intended(flag, SetTargets(flag.key, (Targets("v9", ("u",)),)))
     with pytest.raises(NotFound):
-        changes.intended(None, SetOn("a", on=True))
+        intended(None, SetOn("a", on=True))
     with pytest.raises(Conflict):
-        changes.intended(flag, Create(flag))
+        intended(flag, Create(flag))
 
 
 def test_a_difference_names_what_was_meant_and_found():
     """A control that set another share is caught; what a vendor assigns itself is not a difference."""
     flag = agent_flag()
     change = SetDistribution(flag.key, ramp("v2", 25_000, "v1"))
-    meant = changes.intended(flag, change)
+    meant = intended(flag, change)
     assert changes.difference(meant, meant, change) == ""
     assert "10000" in changes.difference(flag, meant, change)
     salted = replace(meant, default=replace(meant.default, bucketing=Bucketing(salt="vendor")))
     assert changes.difference(salted, meant, change) == ""
     whole = SetDistribution(flag.key, "v1")
-    assert changes.difference(replace(flag, default=ramp("v2", 0, "v1")), changes.intended(flag, whole), whole) == "", (
+    assert changes.difference(replace(flag, default=ramp("v2", 0, "v1")), intended(flag, whole), whole) == "", (
         "100 % to v1 is v1"
     )
 

@@ -1,4 +1,4 @@
-"""What a change asks of a control, what it should lead to, and whether it did. Pure."""
+"""What a change asks of a control, and whether it did what it should. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flagbrake.errors import Conflict, InvalidInput, NotFound
+from flagbrake.errors import InvalidInput
 from flagbrake.model.clause import Op
 from flagbrake.model.flag import Distribution, Flag, Serve, Targets
 from flagbrake.model.state import (
@@ -20,23 +20,6 @@ from flagbrake.model.state import (
     SetTargets,
 )
 from flagbrake.model.values import WHOLE, percent_of
-
-
-def verb(change: Change) -> str:
-    """The change's name in audit entries: ``set-on``, ``set-distribution``, ``create``, ..."""
-    match change:
-        case SetOn():
-            return "set-on"
-        case SetDistribution():
-            return "set-distribution"
-        case SetTargets():
-            return "set-targets"
-        case Create():
-            return "create"
-        case Replace():
-            return "replace"
-        case Archive():
-            return "archive"
 
 
 def required(change: Change) -> tuple[Capability, ...]:
@@ -116,56 +99,6 @@ def check_splits(change: Change, *, resolution: int, control: str) -> None:
                     f"{percent_of(share)} % is finer than '{control}' can set (steps of {percent_of(resolution)} %).",
                     cure=f"{percent_of(below)} or {percent_of(below + resolution)}",
                 )
-
-
-def intended(flag: Flag | None, change: Change) -> Flag:
-    """The flag as it should be after the change; ``flag`` is ``None`` when there is none yet.
-
-    Raises:
-        NotFound: there is no flag to change.
-        Conflict: Create, and the key exists.
-        InvalidInput: an unknown variant or rule is named.
-    """
-    if isinstance(change, Create):
-        if flag is not None:
-            raise Conflict(f"Flag '{change.key}' exists already.", cure="another key, or change the one that is there")
-        _check_variants(change.flag, change.flag.default)
-        return change.flag
-    if isinstance(change, Replace):
-        return change.flag
-    if flag is None:
-        raise NotFound(f"There is no flag '{change.key}'.")
-    match change:
-        case SetOn(on=on):
-            return replace(flag, on=on)
-        case SetDistribution(serve=serve, rule=rule, turn_on=turn_on):
-            _check_variants(flag, serve)
-            changed = replace(flag, on=True) if turn_on else flag
-            return replace(changed, default=serve) if rule is None else _with_rule(changed, rule, serve)
-        case SetTargets(targets=targets):
-            for target in targets:
-                _check_variants(flag, target.variant)
-            return replace(flag, targets=targets)
-        case Archive():
-            return replace(flag, archived=True)
-
-
-def _check_variants(flag: Flag, serve: Serve) -> None:
-    names = flag.variant_names
-    asked = [serve] if isinstance(serve, str) else [weight.variant for weight in serve.weights]
-    if isinstance(serve, Distribution) and serve.gate is not None:
-        asked.append(serve.gate.outside)
-    for name in asked:
-        if name not in names:
-            raise InvalidInput(f"Flag '{flag.key}' has no variant '{name}'.", cure=" or ".join(names))
-
-
-def _with_rule(flag: Flag, rule_id: str, serve: Serve) -> Flag:
-    if not any(rule.id == rule_id for rule in flag.rules):
-        there = ", ".join(rule.id for rule in flag.rules) or "it has no rules"
-        raise InvalidInput(f"Flag '{flag.key}' has no rule '{rule_id}'.", cure=there)
-    rules = tuple(replace(rule, serve=serve) if rule.id == rule_id else rule for rule in flag.rules)
-    return replace(flag, rules=rules)
 
 
 def already(flag: Flag, meant: Flag) -> bool:

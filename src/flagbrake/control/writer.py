@@ -11,6 +11,7 @@ from flagbrake.control.deadlines import Overdue, call
 from flagbrake.control.held import Held
 from flagbrake.control.journal import Journal, Recorded
 from flagbrake.errors import Conflict, FlagbrakeError, InvalidInput, LockBusy, NotFound, RetryLater, Unavailable
+from flagbrake.model.change import intended, verb
 from flagbrake.model.codec import checksum, dumps, flag_to_data
 from flagbrake.model.flag import Flag
 from flagbrake.model.state import Archive, Change, Create, FlagState, Replace, Support
@@ -117,7 +118,7 @@ class FlagWriter:
         before = self._before(change)
         if expected is not None and (before is None or before.version != expected):
             raise self._moved(change.key, before, expected)
-        meant = changes.intended(before.flag if before else None, change)
+        meant = intended(before.flag if before else None, change)
         if before is not None and _nothing_to_do(before, meant, change):
             return before
         held.ensure(self._request)
@@ -251,7 +252,7 @@ class FlagWriter:
     ) -> None:
         if self._audit is None or self.control.audits_itself:
             return
-        action = f"{changes.verb(change)}:{stage}" if stage else changes.verb(change)
+        action = f"{verb(change)}:{stage}" if stage else verb(change)
         self._audit.record(
             at=self._clock.now(),
             by=by,

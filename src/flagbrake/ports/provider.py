@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode, OpenFeatureError
+from openfeature.exception import ErrorCode, OpenFeatureError, ProviderFatalError, ProviderNotReadyError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata
 
+from flagbrake.errors import ConfigError, NotAllowed, RetryLater, Unavailable
 from flagbrake.model.values import MISMATCH, USE_DEFAULT, FlagKind, coerce, kind_of
 
 _EMPTY = EvaluationContext()
@@ -49,8 +50,9 @@ class FlagProvider(AbstractProvider):
         """Open what is needed and return when data has arrived, within a bounded time.
 
         Raises:
-            ProviderNotReadyError: no data in time; it goes on trying.
-            ProviderFatalError: it can never work (a rejected key).
+            Unavailable, RetryLater: no data in time; applications see PROVIDER_NOT_READY.
+            NotAllowed, ConfigError: it can never work (a rejected key); applications see PROVIDER_FATAL.
+            ProviderNotReadyError, ProviderFatalError: the SDK's own names for the same two.
         """
 
     def stop(self) -> None:
@@ -80,10 +82,21 @@ class FlagProvider(AbstractProvider):
         return Metadata(name=self.name)
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
-        """Start once; a second call while serving does nothing."""
+        """Start once; a second call while serving does nothing.
+
+        Raises:
+            ProviderNotReadyError: ``start`` raised Unavailable or RetryLater.
+            ProviderFatalError: ``start`` raised NotAllowed or ConfigError.
+        """
         with self._lifecycle:
             if not self._serving:
-                self.start(evaluation_context)
+                # The SDK knows its own errors only: any other one would end as ERROR with the code GENERAL.
+                try:
+                    self.start(evaluation_context)
+                except (Unavailable, RetryLater) as error:
+                    raise ProviderNotReadyError(str(error)) from error
+                except (NotAllowed, ConfigError) as error:
+                    raise ProviderFatalError(str(error)) from error
                 self._serving = True
 
     def shutdown(self) -> None:

@@ -10,9 +10,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
 
-from flagbrake.control.changes import intended
 from flagbrake.errors import Conflict, NotFound
 from flagbrake.evaluate import check
+from flagbrake.model.change import intended
 from flagbrake.model.codec import flag_from_data, flag_to_data
 from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.state import Archive, Capability, Change, FlagState, Replace, SetOn, Support

@@ -6,15 +6,16 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sqlalchemy import Connection
 
 from flagbrake.errors import InvalidInput, NotFound
 from flagbrake.evaluate import check
 from flagbrake.evaluate.checks import FLAG_NODE, MOST_ASKED, needs_of_flag, needs_of_segment
+from flagbrake.model.change import intended, verb
 from flagbrake.model.codec import flag_from_data, flag_to_data
-from flagbrake.model.flag import Distribution, Flag, Segment, Serve
+from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.state import (
     Archive,
     Capability,
@@ -22,9 +23,7 @@ from flagbrake.model.state import (
     Create,
     FlagState,
     Replace,
-    SetDistribution,
     SetOn,
-    SetTargets,
     Support,
 )
 from flagbrake.ports.control import FlagControl
@@ -102,7 +101,7 @@ class SqlControl(FlagControl):
                 conn,
                 at=written.updated_at,
                 by=by,
-                action=_verb(change),
+                action=verb(change),
                 subject=change.key,
                 reason=comment,
                 before=found.data() if found is not None and found.intact else None,
@@ -147,7 +146,7 @@ class SqlControl(FlagControl):
             raise errors.moved(change.key, found=before.version, expected=expected)
         flag = _native(change) if isinstance(change, Replace) and change.native is not None else None
         if flag is None:
-            flag = change.flag if isinstance(change, Replace | Create) else _edited(found, change)
+            flag = intended(found, change)
         after = self._adopted_state(versioned(flag))
         if after.version == before.version:
             return before
@@ -156,7 +155,7 @@ class SqlControl(FlagControl):
             conn,
             at=self._store.clock.now(),
             by=by,
-            action=_verb(change),
+            action=verb(change),
             subject=change.key,
             reason=comment,
             before=before.native,
@@ -187,7 +186,7 @@ class SqlControl(FlagControl):
             return change.flag if change.native is None else _native(change)
         if found is None:
             raise self._no_flag(conn, change.key)
-        return _edited(found.decode(), change)
+        return intended(found.decode(), change)
 
     def _check(self, conn: Connection, flag: Flag) -> None:
         """Refuse what evaluators would refuse, looking only at what this flag asks, however deep."""
@@ -209,38 +208,6 @@ class SqlControl(FlagControl):
         check(flag, flags=flags, segments=segments)
 
 
-def _edited(flag: Flag, change: SetOn | SetDistribution | SetTargets | Archive) -> Flag:
-    match change:
-        case SetOn(on=on):
-            return replace(flag, on=on)
-        case SetDistribution(serve=serve, rule=rule, turn_on=turn_on):
-            _check_served(flag, serve)
-            changed = replace(flag, on=True) if turn_on else flag
-            return replace(changed, default=serve) if rule is None else _with_rule(changed, rule, serve)
-        case SetTargets(targets=targets):
-            for target in targets:
-                _check_served(flag, target.variant)
-            return replace(flag, targets=targets)
-        case Archive():
-            return replace(flag, archived=True)
-
-
-def _check_served(flag: Flag, serve: Serve) -> None:
-    asked = [w.variant for w in serve.weights] if isinstance(serve, Distribution) else [serve]
-    if isinstance(serve, Distribution) and serve.gate is not None:
-        asked.append(serve.gate.outside)
-    for name in asked:
-        if flag.variant(name) is None:
-            raise errors.no_variant(flag.key, name, flag.variant_names)
-
-
-def _with_rule(flag: Flag, rule_id: str, serve: Serve) -> Flag:
-    if all(rule.id != rule_id for rule in flag.rules):
-        raise errors.no_rule(flag.key, rule_id, (rule.id for rule in flag.rules))
-    rules = tuple(replace(rule, serve=serve) if rule.id == rule_id else rule for rule in flag.rules)
-    return replace(flag, rules=rules)
-
-
 def _native(change: Replace) -> Flag:
     flag = flag_from_data(change.native, where=f"flag '{change.key}'")
     if flag.key != change.key:
@@ -253,15 +220,3 @@ def _whole(row: StoredFlag) -> Flag | None:
         return row.decode()
     except InvalidInput:
         return None  # not understood any more: it may be replaced
-
-
-def _verb(change: Change) -> str:
-    verbs: dict[type[Any], str] = {
-        SetOn: "set-on",
-        SetDistribution: "set-distribution",
-        SetTargets: "set-targets",
-        Create: "create",
-        Replace: "replace",
-        Archive: "archive",
-    }
-    return verbs[type(change)]

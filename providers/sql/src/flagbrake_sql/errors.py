@@ -31,16 +31,6 @@ def moved(key: str, *, found: str, expected: str) -> Conflict:
     )
 
 
-def no_variant(key: str, variant: str, names: Iterable[str]) -> InvalidInput:
-    """A change names a variant that the flag does not have."""
-    return InvalidInput(f"Flag '{key}' has no variant '{variant}'.", cure=" or ".join(names))
-
-
-def no_rule(key: str, rule: str, ids: Iterable[str]) -> InvalidInput:
-    """A change names a rule that the flag does not have."""
-    return InvalidInput(f"Flag '{key}' has no rule '{rule}'.", cure=" or ".join(ids) or "it has no rules")
-
-
 def wrong_native(key: str, found: str) -> InvalidInput:
     """The document to restore is another flag's."""
     return InvalidInput(f"The document to put in place of '{key}' is the flag '{found}'.", cure=f"the one of '{key}'")
