@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from flagbrake.errors import Unsupported
 from flagbrake.ports.control import FlagControl
+from flagbrake.ports.emulator import Emulator
 from flagbrake.ports.provider import FlagProvider
 
 #: The version of this port; an adapter made for another one is refused at load.
@@ -58,3 +61,16 @@ class Adapter(ABC):
     @abstractmethod
     def control(self, settings: AdapterSettings) -> FlagControl:
         """The control plane."""
+
+    def emulator(self, *, environment: str, port: int = 0, file: Path | None = None) -> Emulator:
+        """The vendor on this machine, not started: for development and tests without an account.
+
+        Args:
+            environment: the environment whose keys its ``settings`` hold.
+            port: on loopback; 0 takes a free one.
+            file: where its state is kept between two runs; in memory only unless given.
+
+        Raises:
+            Unsupported: this adapter brings none.
+        """
+        raise Unsupported(f"There is no emulator for '{self.name}'.")
