@@ -6,7 +6,7 @@ import copy
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -93,6 +93,7 @@ class ReferenceProvider(FlagProvider):
     """Evaluates with our own evaluator from a snapshot of the vendor."""
 
     name: ClassVar[str] = "reference"
+    follows_after_fork: ClassVar[bool] = True
 
     def __init__(self, vendor: Vendor, key: str = SECRET, *, hanging: bool = False) -> None:
         super().__init__()
@@ -149,6 +150,10 @@ class ReferenceProvider(FlagProvider):
     def value_of(self, flag_key: str, variant: str) -> Any:
         """A variant's value."""
         return self.rules.value_of(flag_key, variant)
+
+    def keys(self) -> Collection[str]:
+        """The snapshot's."""
+        return self.rules.keys()
 
 
 class ReferenceControl(FlagControl):

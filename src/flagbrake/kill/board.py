@@ -198,7 +198,11 @@ class Board:
     # --- feeding ----------------------------------------------------------------------------------------
 
     def attach(self, feed: KillFeed, *, lane: str = "store") -> Callable[[], None]:
-        """Listen to a feed under a lane's name; return what detaches it."""
+        """Listen to a feed under a lane's name; return what detaches it.
+
+        Where two lanes declare the same flag, the one attached (or announced) first counts; both go before
+        the board's own ``manifest``.
+        """
         self.expect(lane)
         return feed.subscribe(partial(self.receive, lane=lane))
 
@@ -260,7 +264,7 @@ class Board:
                 stale=view.valid_until <= now,
                 suspect=suspect,
             )
-            manifest = state.manifest if suspect else self._merged(name, view.manifest, state.manifest)
+            manifest = state.manifest if suspect else self._merged(name, view.manifest, state)
             return state.with_lane(lane, manifest=manifest, at=self._now())
 
         self._update(applied, then=lambda: self._acknowledge(name, snapshot.epoch) if news else None)
@@ -276,13 +280,15 @@ class Board:
             _log.error("ALARM: kill %s on %s cannot be read; it counts as killed.", kill.id, kill.scope)
         return True
 
-    def _merged(self, lane: str, manifest: Manifest, present: Manifest) -> Manifest:
+    def _merged(self, lane: str, manifest: Manifest, state: State) -> Manifest:
         if self._manifests.get(lane) is manifest:
-            return present
+            return state.manifest
         self._manifests[lane] = manifest
         if len(self._manifests) == 1 and not self._base.declarations:
             return manifest
-        return reduce(Manifest.merged, self._manifests.values(), self._base)
+        # Whichever lane is heard first in this process must not decide: the one that was announced first does.
+        order = reversed([name for name in {**state.lanes, lane: None} if name in self._manifests])
+        return reduce(Manifest.merged, (self._manifests[name] for name in order), self._base)
 
     def _doubt(self, name: str) -> None:
         def doubted(state: State) -> State:

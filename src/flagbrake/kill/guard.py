@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
@@ -21,6 +21,9 @@ from flagbrake.kill.state import State
 from flagbrake.model.kill import EVERYTHING, Kill, ScopeKind, UnknownPolicy
 from flagbrake.model.values import MISMATCH, USE_DEFAULT, FlagKind, coerce
 from flagbrake.ports.provider import FlagProvider, conform, failure
+
+if TYPE_CHECKING:
+    from flagbrake.kill.flags import FlagKills
 
 _log = logging.getLogger("flagbrake.kill")
 
@@ -43,6 +46,7 @@ class Guard(AbstractProvider):
         board: the kill state.
         seen: takes the key of every flag that was evaluated; for the check at a change of vendor.
         tracker: gets every ``client.track`` call as well.
+        flags: the lane that reads kills from the vendor's own flags; started and stopped with the guard.
     """
 
     def __init__(
@@ -52,14 +56,17 @@ class Guard(AbstractProvider):
         *,
         seen: set[str] | None = None,
         tracker: Tracker | None = None,
+        flags: FlagKills | None = None,
     ) -> None:
         super().__init__()
         self.inner = inner
         self.board = board
         self.seen: set[str] = set() if seen is None else seen
+        self.flags = flags
         self._tracker = tracker
         self._warned: set[tuple[str, str]] = set()
         self._unsubscribe: Callable[[], None] | None = None
+        self._unfollow: Callable[[], None] | None = None
         self._bind()
 
     def _bind(self) -> None:
@@ -103,19 +110,34 @@ class Guard(AbstractProvider):
         super().detach()
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
-        """Initialise the inner provider; its errors are the guard's."""
+        """Initialise the inner provider; its errors are the guard's.
+
+        Kills that stand in the vendor's flags are in force when this returns. When the inner provider is not
+        ready it may become so later, and its kills with it.
+        """
         if self._unsubscribe is None:
             self._unsubscribe = self.board.subscribe(self._kills_changed, late=True)
+        if self.flags is not None and self._unfollow is None:
+            self._unfollow = self.board.attach(self.flags, lane=self.flags.lane)
         initialize = getattr(self.inner, "initialize", None)
-        if callable(initialize):
-            initialize(evaluation_context)
+        ready = False
+        try:
+            if callable(initialize):
+                initialize(evaluation_context)
+            ready = True
+        finally:
+            if self.flags is not None:
+                self.flags.start(ready=ready)
         self._bind()
 
     def shutdown(self) -> None:
         """Shut the inner provider down; the board goes on."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
+        if self.flags is not None:
+            self.flags.stop()
+        for end in (self._unsubscribe, self._unfollow):
+            if end is not None:
+                end()
+        self._unsubscribe = self._unfollow = None
         shutdown = getattr(self.inner, "shutdown", None)
         if callable(shutdown):
             shutdown()
@@ -370,6 +392,9 @@ class Guard(AbstractProvider):
     # --- small change --------------------------------------------------------------------------------------------
 
     def _forward(self, _provider: Any, event: ProviderEvent, details: ProviderEventDetails) -> None:
+        if self.flags is not None:
+            # First: who is told of a change must not meet what that change has killed.
+            self._quietly("kill flags", self.flags.heard, event, details)
         self.emit(event, details)
 
     def _note(self, flag_key: str) -> None:

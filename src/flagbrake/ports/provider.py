@@ -31,6 +31,9 @@ class FlagProvider(AbstractProvider):
     #: What stands for the dot in the names of flags reserved for the kill switch (``kill.flag.checkout``,
     #: ``flagbrake.manifest``); ``-`` where the vendor's names have no dot. See ``model.reserved``.
     reserved_dot: ClassVar[str] = "."
+    #: Does a child made by ``os.fork`` go on hearing of changes? Unless it does, kills that come from the
+    #: vendor's flags are UNKNOWN there once their trust has run out.
+    follows_after_fork: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._serving = False

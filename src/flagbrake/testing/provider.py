@@ -36,6 +36,7 @@ class MemoryProvider(FlagProvider):
     """
 
     name: ClassVar[str] = "memory"
+    follows_after_fork: ClassVar[bool] = True
 
     def __init__(self, flags: Iterable[Flag] = (), segments: Iterable[Segment] = ()) -> None:
         super().__init__()

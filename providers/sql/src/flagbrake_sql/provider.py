@@ -32,6 +32,7 @@ class SqlProvider(FlagProvider):
     """
 
     name: ClassVar[str] = "sql"
+    follows_after_fork: ClassVar[bool] = True
 
     def __init__(self, feed: StoreFeed, *, timeout: float = 5.0) -> None:
         super().__init__()
