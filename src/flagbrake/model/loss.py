@@ -1,0 +1,33 @@
+"""What a translation could not carry over: a value, never a log line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One thing that the other side cannot say.
+
+    ``where`` is its path in the document it was read from (``rules[2].clauses[0]``), ``what`` the fact, and
+    ``effect`` what it means for somebody who is given a variant; an effect that starts with ``none`` changes
+    no answer.
+    """
+
+    where: str
+    what: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} ({self.effect})"
+
+
+@dataclass(frozen=True, slots=True)
+class Translated(Generic[T]):
+    """What came out of a translation, and everything that did not."""
+
+    result: T
+    losses: tuple[Loss, ...] = ()
