@@ -29,8 +29,10 @@ def required(change: Change) -> tuple[Capability, ...]:
 
 def _required(change: Change) -> Iterator[Capability]:
     match change:
-        case SetOn():
+        case SetOn(off_variant=off_variant):
             yield Capability.SET_ON
+            if off_variant is not None:
+                yield Capability.OFF_SERVES_SAFE
         case SetDistribution(rule=rule, turn_on=turn_on):
             yield Capability.SET_DISTRIBUTION
             if rule is not None:
@@ -123,8 +125,10 @@ def difference(found: Flag, meant: Flag, change: Change) -> str:
 
 def _shown(flag: Flag, change: Change) -> Mapping[str, Any]:
     match change:
-        case SetOn():
+        case SetOn(off_variant=None):
             return {"on": flag.on}
+        case SetOn():
+            return {"on": flag.on, "off variant": flag.off_variant}
         case SetDistribution(rule=rule, turn_on=turn_on):
             serve = flag.default if rule is None else next((r.serve for r in flag.rules if r.id == rule), "")
             return {"serve": _serve(serve), **({"on": flag.on} if turn_on else {})}

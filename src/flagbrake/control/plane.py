@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from flagbrake.control.coverage import Catalogue
@@ -13,6 +14,7 @@ from flagbrake.control.hearing import Listeners
 from flagbrake.control.journal import Journal, Recorded, after_of
 from flagbrake.control.notices import Telling
 from flagbrake.control.prior import Prior, kept
+from flagbrake.control.vendor_off import Held
 from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import FlagbrakeError, NotFound
 from flagbrake.model.kill import Kill, KillSnapshot, Scope
@@ -62,7 +64,8 @@ class Plane:
 
     ``store`` is shown to people: an address without password. ``acknowledged_in`` names the lane whose
     epochs the listeners acknowledge. ``registered`` gives scopes that live processes check undeclared. ``kept`` gives
-    what a lane kept of the flags a kill covers, by the kill's id. ``keys`` gives the keys of all flags, where
+    what a lane kept of the flags a kill covers, by the kill's id; ``held`` the flags that are off at the vendor for
+    a kill. ``keys`` gives the keys of all flags, where
     that is cheaper than the flags themselves.
     """
 
@@ -78,6 +81,7 @@ class Plane:
     registered: Callable[[], Iterable[Scope]] = tuple
     keys: Callable[[], Iterable[str]] | None = None
     kept: Callable[[str], Sequence[Prior] | None] = lambda _kill_id: None
+    held: Callable[[Kill], Mapping[str, Held]] = lambda _kill: MappingProxyType({})
     clock: Clock = field(default_factory=SystemClock)
     deadlines: Deadlines = field(default_factory=Deadlines)
     acknowledged_in: str = "store"
@@ -204,7 +208,8 @@ class Plane:
     def before(self, kill: Kill) -> tuple[Prior, ...] | None:
         """What the flags it covers were before it, ``None`` if nobody knows.
 
-        What the lane kept in the kill's own transaction comes first; then what was read beside it.
+        What the lane kept in the kill's own transaction comes first; then what was read before a flag was
+        switched off; then what was read beside the kill.
 
         Raises:
             FlagbrakeError: lane or audit did not answer.
@@ -212,11 +217,12 @@ class Plane:
         in_lane = self.kept(kill.id)
         if in_lane:
             return tuple(in_lane)
+        held = {key: flag.prior for key, flag in self.held(kill).items()}
         for entry in self.history(kill):
             noted = kept(entry.before.get("flags")) if isinstance(entry.before, Mapping) else None
             if noted is not None:
-                return noted
-        return None
+                return tuple(({p.key: p for p in noted} | held).values())
+        return tuple(held.values()) or None
 
     # --- telling -------------------------------------------------------------------------------------
 

@@ -128,12 +128,14 @@ def _compare(plane: Plane, kills: Sequence[Kill]) -> _Edited:
     edited: dict[str, tuple[Prior, FlagState | None]] = {}
     seen: set[str] = set()
     for k in kills:
+        held = plane.held(k)
         for p in _before(plane, k):
             if p.key in seen:
                 continue  # killed twice: what was before the first kill counts
             seen.add(p.key)
             now = plane.state(p.key)
-            if now is None or not p.unchanged(now):
+            ours = p.key in held and now is not None and held[p.key].as_left(now)
+            if now is None or not (ours or p.unchanged(now)):
                 edited[p.key] = (p, now)
     return tuple(edited.values())
 
@@ -192,7 +194,7 @@ def _lift(plane: Plane, kills: Sequence[Kill], standing: Standing, wish: Wish) -
     wanted = {k.id for k in kills}
     holding = {lane for item in standing.kills if item.kill.id in wanted for lane in item.lanes}
     holding |= {lane for lane, _ in standing.unread}
-    lanes = [lane for lane in plane.lanes if lane.name in holding]
+    lanes = [lane for lane in plane.lanes if lane.name in holding or lane.in_part]
     deed = lifting(by=wish.by, reason=wish.reason)
     return Fanout(lanes, list({k.id: k for k in kills}.values()), deed, deadline=plane.deadlines.lane).outcomes()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from flagbrake.control.deadlines import Overdue, call
 from flagbrake.control.hearing import look, name_of
 from flagbrake.control.plane import Deadlines, Plane, Survey, reason_of
 from flagbrake.control.prior import Prior
+from flagbrake.control.vendor_off import Held, VendorOffLane
 from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import FlagbrakeError, NotFound
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope
@@ -45,10 +46,27 @@ class KillSwitch:
         manifest: Callable[[], Manifest],
         notifiers: Sequence[Notifier] = (),
         lanes: Sequence[KillLane] = (),
+        vendor_off: bool = False,
         clock: Clock | None = None,
         deadlines: Deadlines | None = None,
     ) -> KillSwitch:
-        """The switch of a store's environment; ``lanes`` are those besides the store's own."""
+        """The switch of a store's environment.
+
+        ``lanes`` are those besides the store's own; ``vendor_off`` adds the one that also switches the vendor's
+        flags off (never where the store itself is the vendor).
+        """
+        if vendor_off and not writer.control.audits_itself:
+            off = VendorOffLane(
+                writer,
+                environment=store.environment,
+                manifest=manifest,
+                journal=store.audit,
+                standing=store.kills.read,
+                clock=clock or store.clock,
+            )
+            lanes = (*lanes, off)
+        else:
+            off = None
 
         def kept(kill_id: str) -> Sequence[Prior] | None:
             # The store keeps its own flags with a kill; those of a vendor are another matter.
@@ -67,6 +85,7 @@ class KillSwitch:
                 notifiers=notifiers,
                 keys=store.flags.keys if writer.control.audits_itself else None,
                 kept=kept,
+                held=off.held if off is not None else _nothing_held,
                 clock=clock or store.clock,
                 deadlines=deadlines or Deadlines(),
             )
@@ -183,6 +202,10 @@ class KillSwitch:
     def announce_expired(self) -> tuple[Kill, ...]:
         """Tell, once each, of kills whose time is over; nothing comes back."""
         return leftovers.announce_expired(self.plane)
+
+
+def _nothing_held(_: Kill) -> Mapping[str, Held]:
+    return {}
 
 
 def _kept_by(store: Store, kill_id: str) -> Sequence[Prior] | None:

@@ -46,8 +46,8 @@ def intended(flag: Flag | None, change: Change) -> Flag:
     if flag is None:
         raise NotFound(f"There is no flag '{change.key}'.")
     match change:
-        case SetOn(on=on):
-            return replace(flag, on=on)
+        case SetOn(on=on, off_variant=off_variant):
+            return _switched(flag, on=on, off_variant=off_variant)
         case SetDistribution(serve=serve, rule=rule, turn_on=turn_on):
             _check_variants(flag, serve)
             changed = replace(flag, on=True) if turn_on else flag
@@ -58,6 +58,13 @@ def intended(flag: Flag | None, change: Change) -> Flag:
             return replace(flag, targets=targets)
         case Archive():
             return replace(flag, archived=True)
+
+
+def _switched(flag: Flag, *, on: bool, off_variant: str | None) -> Flag:
+    if off_variant is None:
+        return replace(flag, on=on)
+    _check_variants(flag, off_variant)
+    return replace(flag, on=on, off_variant=off_variant)
 
 
 def _check_variants(flag: Flag, serve: Serve) -> None:

@@ -27,10 +27,15 @@ class FlagState:
 
 @dataclass(frozen=True, slots=True)
 class SetOn:
-    """Turn a flag on or off."""
+    """Turn a flag on or off.
+
+    ``off_variant`` also names the variant that it serves while off, in the same write, where the capability
+    OFF_SERVES_SAFE is FULL; ``None`` leaves that as it is.
+    """
 
     key: str
     on: bool
+    off_variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ class KillLane(ABC):
     name: ClassVar[str]
     #: Does a kill in this lane survive every process and this machine's restart?
     durable: ClassVar[bool]
+    #: May it hold a kill in part, which ``read`` does not show? Then every lifting asks it.
+    in_part: ClassVar[bool] = False
 
     @abstractmethod
     def kill(self, kill: Kill, *, deadline: float) -> Kill:
