@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
@@ -45,6 +45,11 @@ _epochs = itertools.count(1)
 
 #: Errors that say what stands in the vendor cannot be a kill switch, now and at every later look.
 _UNREADABLE: Final = frozenset({ErrorCode.TYPE_MISMATCH, ErrorCode.PARSE_ERROR})
+
+
+def tells_keys(provider: object) -> TypeGuard[FlagProvider]:
+    """Can kills be read from this provider's own flags? Known before it is started."""
+    return isinstance(provider, FlagProvider) and type(provider).keys is not FlagProvider.keys
 
 
 class _Heard(Enum):

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ProviderNotReadyError
 
 from flagbrake.config import Config
 from flagbrake.errors import FlagbrakeError, NotAllowed
 from flagbrake.kill import runtime
 from flagbrake.kill.board import Board
+from flagbrake.kill.flags import FlagKills, tells_keys
 from flagbrake.kill.guard import Guard
 from flagbrake.kill.runtime import Runtime
 from flagbrake.kill.state import State
@@ -154,6 +156,9 @@ class WiredGuard(Guard):
             board,
             seen=_Seen((), evaluated.saw),
             tracker=Tracker(queue, settings.environment) if queue is not None else None,
+            flags=FlagKills(inner, environment=settings.environment, trust=settings.kill_trust)
+            if tells_keys(inner)
+            else None,
         )
         self.settings = settings
         self._evaluated = evaluated
@@ -162,25 +167,34 @@ class WiredGuard(Guard):
         self._queue = queue
         self._name = name
         self._open: ExitStack | None = None
+        self._late = False
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
         """Start this process's feed, acknowledgements, outcomes and the vendor's SDK; a second call does nothing.
+
+        A vendor that is not ready goes on trying, and so does everything of ours: when it comes, kills count.
 
         Raises:
             ProviderNotReadyError: no data in time and no last known good.
             ProviderFatalError: it can never work, or flags are missing after a change of ``use``.
         """
-        if self._open is not None:
-            return
-        opened = ExitStack()
-        try:
-            self._start(opened, evaluation_context)
-        except BaseException:
-            opened.close()
-            raise
-        self._open = opened
+        if self._open is None:
+            opened = ExitStack()
+            try:
+                late = self._start(opened, evaluation_context)
+            except BaseException:
+                opened.close()
+                raise
+            self._open = opened
+            self._late = late is not None
+            if late is not None:
+                raise late
+        elif self._late:
+            super().initialize(evaluation_context)
+            self._late = False
 
-    def _start(self, opened: ExitStack, context: EvaluationContext) -> None:
+    def _start(self, opened: ExitStack, context: EvaluationContext) -> ProviderNotReadyError | None:
+        late: ProviderNotReadyError | None = None
         if self._feed is not None:
             try:
                 self._feed.start(self.settings.store_timeout)
@@ -189,9 +203,13 @@ class WiredGuard(Guard):
                 _log.warning("The store %s does not answer; kills are UNKNOWN.", self._feed.url_shown)
             opened.callback(self._feed.stop)
             opened.callback(self.board.attach(self._feed))
-        super().initialize(context)
         opened.callback(super().shutdown)
-        self._evaluated.compare(self.inner, allow_missing=self.settings.allow_missing)
+        try:
+            super().initialize(context)
+        except ProviderNotReadyError as error:
+            late = error
+        else:
+            self._evaluated.compare(self.inner, allow_missing=self.settings.allow_missing)
         opened.callback(self._evaluated.close)
         if self._store is not None:
             from flagbrake.store.processes import Presence
@@ -210,10 +228,11 @@ class WiredGuard(Guard):
             Runtime(self.board, environment=self.settings.environment, provider=self, queue=self._queue)
         )
         opened.callback(runtime.uninstall, installed)
+        return late
 
     def shutdown(self) -> None:
         """Stop everything that was started; a second call does nothing."""
-        opened, self._open = self._open, None
+        opened, self._open, self._late = self._open, None, False
         if opened is not None:
             opened.close()
 
