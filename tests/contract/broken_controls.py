@@ -114,6 +114,8 @@ WRITING = [
                                                                      if isinstance(c, SetOn) else a)),
     of_control("what is so already is a conflict", "writing.on_twice", OnlyOnce),
     of_control("switching off is not done", "writing.off_serves", ignoring(SetOn)),
+    of_control("the off variant is overheard", "writing.off_variant",
+               _changing(lambda c, b, a: replace(a, off_variant=b.off_variant) if isinstance(c, SetOn) else a)),
     of_control("splits are rounded to percents", "writing.split",
                _changing(lambda c, b, a: replace(a, default=_rounded(a.default)))),
     of_control("splitting switches on", "writing.split_keeps",

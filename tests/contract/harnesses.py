@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.provider import FeatureProvider
 
@@ -22,10 +23,11 @@ from flagbrake.store.grants import grants
 from flagbrake.store.snapshot import Source
 from flagbrake.testing import MemoryControl, MemoryLock, MemoryProvider
 from flagbrake_contract import Harness, ProviderCapability, all_but
+from flagbrake_contract.harness import plain
 from flagbrake_sql.control import SqlControl
 from flagbrake_sql.provider import SqlProvider
 from tests.support.servers import PostgreSQL, temporary
-from tests.support.storing import delete, put
+from tests.support.storing import damage, delete, put
 from tests.support.waiting import wait_until
 
 Cap = ProviderCapability
@@ -62,6 +64,17 @@ def memory(wrap: Wrap = lambda provider: provider, *, kind: type[MemoryProvider]
         lock=MemoryLock(),
         remove=source.remove,
         audited=lambda key: [(w.by, w.comment) for w in control.written if w.change.key == key],
+        cannot_refuse="flags in this process's memory are anybody's",
+        tracked=lambda: [
+            (
+                t.name,
+                t.context.targeting_key if t.context else None,
+                t.details.value if t.details else None,
+                t.details.attributes if t.details else {},
+            )
+            for provider in made
+            for t in provider.tracked
+        ],
         in_process=True,
         # There is no vendor that could go away, refuse a key or hang.
         capabilities=all_but(Cap.STALE, Cap.UNAVAILABLE_INIT, Cap.AUTHENTICATION, Cap.HANGING_INIT),
@@ -90,6 +103,10 @@ def sql(
     def remove(key: str) -> None:
         delete(store, key)
 
+    def damaged(key: str) -> None:
+        put(store, plain(key, "x"))
+        damage(store, "flagbrake_flag", "document", "{", f"key = '{key}'")
+
     with open_store(url, project="contract", environment="test", create=True) as store:
         yield Harness(
             make,
@@ -99,6 +116,7 @@ def sql(
             remove=remove,
             settle=settle,
             audited=lambda key: _audited(store, key),
+            damage=damaged,
             **{key: (lambda tool=tool: tool(make)) if key.startswith("make_") else tool for key, tool in tools.items()},
         )
 
@@ -141,6 +159,11 @@ def sqlite(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Har
             wrap,
             break_vendor=break_vendor,
             restore_vendor=restore_vendor,
+            refuse={"RetryLater": lambda: _held(file)},
+            cannot_refuse={
+                "NotAllowed": "a SQLite file knows no roles: who can open it may write it",
+                "ApprovalRequired": _NO_APPROVALS,
+            },
             # What a file can do of that kind: be something else, and be held by somebody for ever.
             make_rejected=lambda make: make(f"sqlite:///{no_database}"),
             make_hanging=lambda make: make(f"sqlite:///{locked}"),
@@ -151,24 +174,57 @@ def sqlite(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Har
         yield harness
 
 
+_NO_APPROVALS = "a database asks nobody: approvals are a policy above the control"
+
+
+@contextmanager
+def _held(file: Path) -> Iterator[None]:
+    """Another writer holds the file."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def _locked(server: PostgreSQL) -> Iterator[None]:
+    """Another writer holds the counter that every write bumps."""
+    with psycopg.connect(server.url()) as holder:
+        holder.execute("SELECT 1 FROM flagbrake_revision FOR UPDATE")
+        yield
+
+
+@contextmanager
+def _read_only(server: PostgreSQL) -> Iterator[None]:
+    """The operators' role may read, and nothing else."""
+    server.execute("REVOKE INSERT, UPDATE ON flagbrake_flag FROM operators")
+    try:
+        yield
+    finally:
+        server.execute("GRANT INSERT, UPDATE ON flagbrake_flag TO operators")
+
+
 @contextmanager
 def postgresql(folder: Path, wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
     """SQL on a PostgreSQL server of its own, which can be stopped. Providers have the restricted role of agents."""
     server = PostgreSQL(temporary())
     server.start()
     try:
-        with open_store(server.url(), project="contract", environment="test", create=True):
+        server.execute("CREATE ROLE operators LOGIN")
+        server.execute("GRANT ALL ON SCHEMA public TO operators")
+        with open_store(server.url(user="operators"), project="contract", environment="test", create=True):
             server.execute("CREATE ROLE agents LOGIN")
             server.execute(grants("postgresql", "agents"))
         with (
             silent() as port,
             sql(
-                server.url(),
+                server.url(user="operators"),
                 folder / "state",
                 wrap,
                 agents=server.url(user="agents"),
                 break_vendor=server.stop,
                 restore_vendor=server.start,
+                refuse={"NotAllowed": lambda: _read_only(server), "RetryLater": lambda: _locked(server)},
+                cannot_refuse={"ApprovalRequired": _NO_APPROVALS},
                 make_rejected=lambda make: make(server.url(user="nobody")),
                 make_hanging=lambda make: make(f"postgresql://postgres@127.0.0.1:{port}/postgres"),
                 patience=20.0,

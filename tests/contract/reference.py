@@ -236,8 +236,8 @@ class ReferenceControl(FlagControl):
             case _:
                 assert flag is not None
         match change:
-            case SetOn(on=on):
-                return replace(flag, on=on)
+            case SetOn(on=on, off_variant=off_variant):
+                return replace(flag, on=on, off_variant=flag.off_variant if off_variant is None else off_variant)
             case SetTargets(targets=targets):
                 return replace(flag, targets=targets)
             case Archive():

@@ -196,6 +196,25 @@ def test_a_harness_without_a_tool_is_told_which():
         verdict = judge(RULES["stale.told"], harness)
     assert verdict.outcome is Outcome.FAILED
     assert "Harness(break_vendor=..., restore_vendor=...), or declare stale" in verdict.message
+    assert verdict.message.startswith("Rule stale.told could not be asked: the harness lacks break_vendor")
+    assert "is broken" not in verdict.message
+    assert "emit" not in verdict.message, "the area's repair blames the adapter"
+
+
+def test_a_refusal_is_asked_or_declared_never_passed_in_silence():
+    """Without a way to be refused the rule fails; with the reason why there is none it is shown as not asked."""
+    rule = RULES["refusals.not_allowed"]
+    with reference(refuse={}) as harness:
+        verdict = judge(rule, harness)
+    assert verdict.outcome is Outcome.FAILED
+    assert 'cannot_refuse={"NotAllowed"' in verdict.message
+    for reason in ("a file asks nobody", {"NotAllowed": "a file asks nobody"}):
+        with reference(refuse={}, cannot_refuse=reason) as harness:
+            verdict = judge(rule, harness)
+        assert verdict.outcome is Outcome.SKIPPED
+        assert verdict.message == "the vendor never answers NotAllowed: a file asks nobody"
+    with reference(refuse={}, cannot_refuse={"RetryLater": "no limits"}) as harness:
+        assert judge(rule, harness).outcome is Outcome.FAILED
 
 
 def test_all_but():

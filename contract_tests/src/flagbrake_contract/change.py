@@ -6,16 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from flagbrake.errors import (
-    FlagbrakeError,
-)
+from flagbrake.control.changes import required
+from flagbrake.errors import FlagbrakeError
 from flagbrake.model.clause import Op
-from flagbrake.model.flag import Flag, Rule
-from flagbrake.model.state import (
-    Change,
-    Create,
-    FlagState,
-)
+from flagbrake.model.flag import Flag, Rule, Targets
+from flagbrake.model.state import Capability, Change, Create, FlagState, Support
 from flagbrake_contract.harness import Harness, plain
 from flagbrake_contract.rules import Broken, Said, exactly, holds, same
 from flagbrake_contract.targeting import when
@@ -31,6 +26,11 @@ def write(h: Harness, change: Change, *, expected: str | None = None) -> FlagSta
     return h.the_control.apply(change, expected=expected, by="ann", comment="contract")
 
 
+def possible(h: Harness, *changes: Change) -> list[Change]:
+    """Those of the changes whose capabilities the control declares FULL."""
+    return [change for change in changes if all(h.support(need) is Support.FULL for need in required(change))]
+
+
 def raises(kind: type[FlagbrakeError], call: Callable[[], object], about: str = "") -> FlagbrakeError:
     """The error of this class that a call must raise, with a fact in it."""
     try:
@@ -41,6 +41,13 @@ def raises(kind: type[FlagbrakeError], call: Callable[[], object], about: str = 
     except Exception as error:
         raise Broken(Said(kind.__name__), error, about) from error
     raise Broken(Said(kind.__name__), came if isinstance(came, str) else Said("no error"), about)
+
+
+def with_targets(h: Harness) -> dict[str, Any]:
+    """Targets for a seeded flag that must keep them, where the control knows targets."""
+    if h.support(Capability.SET_TARGETS) is not Support.FULL:
+        return {}
+    return {"targets": (Targets("other", ("ann",)),)}
 
 
 def definition(flag: Flag) -> Flag:

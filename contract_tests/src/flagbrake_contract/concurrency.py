@@ -117,7 +117,7 @@ def threads_start_together(h: Harness) -> None:
         provider.shutdown()
 
 
-@rule(Cap.FORK, witness=True)
+@rule(Cap.FORK)
 def fork_evaluates(h: Harness) -> None:
     """After a fork the child evaluates from what it has."""
     flag = h.serving("x")
@@ -126,7 +126,7 @@ def fork_evaluates(h: Harness) -> None:
     holds(came == "x", expected="x", came=came)
 
 
-@rule(Cap.FORK)
+@rule(Cap.FORK, witness=True)
 def fork_follows(h: Harness) -> None:
     """After a fork the child still learns of changes."""
     key = h.serving("before").key

@@ -184,7 +184,7 @@ def reading_no_alias(h: Harness) -> None:
     holds(h.the_control.read(key).native, expected="the document", came="an emptied one")
 
 
-@rule(Cap.LIST)
+@rule(Cap.READ, Cap.LIST)
 def reading_list(h: Harness) -> None:
     """states() yields every flag once, each as read() does."""
     keys = [h.serving(str(n)).key for n in range(3)]
@@ -194,7 +194,7 @@ def reading_list(h: Harness) -> None:
         same(state.version, h.the_control.read(state.ref.key).version)
 
 
-@rule(Cap.LIST, Cap.ARCHIVE)
+@rule(Cap.LIST, Cap.CREATE, Cap.ARCHIVE)
 def reading_list_archived(h: Harness) -> None:
     """states() leaves out what is archived."""
     key = create(h).ref.key

@@ -6,10 +6,10 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from openfeature import api
@@ -25,9 +25,12 @@ from flagbrake.model.values import kind_of
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.lock import Lock
 from flagbrake_contract.capability import ALL, ProviderCapability
-from flagbrake_contract.rules import AnyCapability, Broken, Said
+from flagbrake_contract.rules import AnyCapability, Broken, Lacking, NotAsked, Said
 
 _NUMBERS = itertools.count(1)
+
+#: One ``track`` as the vendor got it: event, targeting key, value, attributes.
+Arrived = tuple[str, str | None, float | None, Mapping[str, Any]]
 
 
 @dataclass(slots=True)
@@ -64,6 +67,11 @@ class Harness:
         audited: the audit entries of one flag, as (who, what was said) pairs, oldest first.
         refuse: by name of the error, a context manager under which the vendor refuses every write so
             (``"NotAllowed"``, ``"ApprovalRequired"``, ``"RetryLater"``).
+        cannot_refuse: why the vendor never refuses so, by name of the error, or one reason for all of them. Each of
+            the three stands in ``refuse`` or here: what is in neither fails.
+        tracked: what the vendor got of ``track``, oldest first. Without it what arrives is not asked.
+        damage: put something under this key that is no definition (a damaged row, half a document). Without it
+            what a damaged definition does to the others is not asked.
         in_process: the vendor lives in this process's memory, so that a forked child has a vendor of its own.
         patience: seconds to wait for anything that should happen.
         start_within: the longest that ``initialize`` may take with the vendor away.
@@ -88,6 +96,9 @@ class Harness:
         secrets: tuple[str, ...] = (),
         audited: Callable[[str], list[tuple[str, str]]] | None = None,
         refuse: Mapping[str, Callable[[], Any]] | None = None,
+        cannot_refuse: Mapping[str, str] | str = MappingProxyType({}),
+        tracked: Callable[[], Sequence[Arrived]] | None = None,
+        damage: Callable[[str], object] | None = None,
         in_process: bool = False,
         patience: float = 10.0,
         start_within: float = 15.0,
@@ -108,6 +119,9 @@ class Harness:
         self.secrets = secrets
         self._audited = audited
         self.refuse = dict(refuse or {})
+        self.cannot_refuse = cannot_refuse
+        self._tracked = tracked
+        self._damage = damage
         self.in_process = in_process
         self.patience = patience
         self.start_within = start_within
@@ -128,7 +142,7 @@ class Harness:
     def the_control(self) -> FlagControl:
         """The control, or a breach when the harness has none."""
         if self.control is None:
-            raise _lacks("control", "Harness(control=...)")
+            raise Lacking("control", "give Harness(control=...), or leave ControlContract out")
         return self.control
 
     # --- flags by the back door -----------------------------------------------------------------------
@@ -152,7 +166,7 @@ class Harness:
     def delete(self, key: str) -> None:
         """Remove by the back door and settle."""
         if self._remove is None:
-            raise _lacks("remove", "Harness(remove=...)")
+            raise Lacking("remove", "give Harness(remove=...)")
         self._remove(key)
         self.settle()
 
@@ -207,13 +221,13 @@ class Harness:
     def rejected(self) -> FeatureProvider:
         """A provider whose key the vendor refuses."""
         if self._rejected is None:
-            raise _lacks("make_rejected", "Harness(make_rejected=...), or declare authentication less than FULL")
+            raise Lacking("make_rejected", "give Harness(make_rejected=...), or declare authentication less than FULL")
         return self._rejected()
 
     def hanging(self) -> FeatureProvider:
         """A provider whose vendor never answers."""
         if self._hanging is None:
-            raise _lacks("make_hanging", "Harness(make_hanging=...), or declare hanging-init less than FULL")
+            raise Lacking("make_hanging", "give Harness(make_hanging=...), or declare hanging-init less than FULL")
         return self._hanging()
 
     # --- the vendor -------------------------------------------------------------------------------------
@@ -222,9 +236,10 @@ class Harness:
     def broken(self) -> Iterator[None]:
         """The vendor is unreachable inside the block."""
         if self._break is None or self._restore is None:
-            raise _lacks(
+            raise Lacking(
                 "break_vendor and restore_vendor",
-                "Harness(break_vendor=..., restore_vendor=...), or declare stale and unavailable-init less than FULL",
+                "give Harness(break_vendor=..., restore_vendor=...), or declare stale and unavailable-init less than "
+                "FULL",
             )
         self._break()
         try:
@@ -235,8 +250,36 @@ class Harness:
     def audited(self, key: str) -> list[tuple[str, str]]:
         """The audit entries of a flag: (who, comment)."""
         if self._audited is None:
-            raise _lacks("audited", "Harness(audited=...), or declare audit less than FULL")
+            raise Lacking("audited", "give Harness(audited=...), or declare audit and comments less than FULL")
         return self._audited(key)
+
+    def refusing(self, error: str) -> AbstractContextManager[Any]:
+        """The vendor refuses every write with this error inside the block."""
+        tool = self.refuse.get(error)
+        if tool is not None:
+            return tool()  # type: ignore[no-any-return]  # a context manager, says the docstring
+        declared = self.cannot_refuse
+        reason = declared if isinstance(declared, str) else declared.get(error, "")
+        if reason.strip():
+            raise NotAsked(f"the vendor never answers {error}: {reason}")
+        raise Lacking(
+            f"a way to be refused with {error}",
+            f'give Harness(refuse={{"{error}": ...}}), or say why the vendor never does: cannot_refuse={{"{error}": '
+            f'"..."}}',
+        )
+
+    def tracked(self) -> list[Arrived]:
+        """What the vendor got of ``track``."""
+        if self._tracked is None:
+            raise NotAsked("the harness has no `tracked`: what arrives at the vendor cannot be seen")
+        return list(self._tracked())
+
+    def damage(self, key: str) -> None:
+        """Put something that is no definition under a key, and settle."""
+        if self._damage is None:
+            raise NotAsked("the harness has no `damage`: a definition that is none cannot be put into the vendor")
+        self._damage(key)
+        self.settle()
 
     def close(self) -> None:
         """Shut the shared provider down and free everything."""
@@ -291,7 +334,3 @@ def plain(key: str, value: Any, **rest: Any) -> Flag:
     rest.setdefault("default", "served")
     rest.setdefault("off_variant", "other")
     return Flag(key, kind, (Variant("served", value), Variant("other", other)), **rest)
-
-
-def _lacks(tool: str, cure: str) -> Broken:
-    return Broken(Said(f"a harness with {tool}: {cure}"), Said("a harness without"), "the harness")

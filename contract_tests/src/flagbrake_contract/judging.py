@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from flagbrake.model.state import Support
 from flagbrake_contract.harness import Harness
-from flagbrake_contract.rules import Broken, Rule, Said
+from flagbrake_contract.rules import Broken, Lacking, NotAsked, Rule, Said
 from flagbrake_contract.staging import is_due
 
 
@@ -41,11 +41,22 @@ def judge(rule: Rule, harness: Harness) -> Verdict:
         )
     error = _run(rule, harness)
     reason = harness.known_deviations.get(rule.id)
-    if error is None and reason is None:
-        return Verdict(rule, Outcome.PASSED)
-    if error is None:
-        broken = Broken(expected=reason, came=Said("the rule holds"), about="a known deviation that is none")
-        return Verdict(rule, Outcome.FAILED, explain(rule, broken, cure="delete it from known_deviations"), broken)
+    match error:
+        case None if reason is None:
+            return Verdict(rule, Outcome.PASSED)
+        case None:
+            return _needless(rule, str(reason))
+        case NotAsked():
+            return Verdict(rule, Outcome.SKIPPED, str(error))
+    return _broken(rule, error, reason)
+
+
+def _needless(rule: Rule, reason: str) -> Verdict:
+    broken = Broken(expected=reason, came=Said("the rule holds"), about="a known deviation that is none")
+    return Verdict(rule, Outcome.FAILED, explain(rule, broken, cure="delete it from known_deviations"), broken)
+
+
+def _broken(rule: Rule, error: Exception, reason: str | None) -> Verdict:
     if reason is not None:
         return Verdict(rule, Outcome.DEVIATION, reason, error)
     if not is_due(rule.required, version("flagbrake-contract")):
@@ -71,6 +82,8 @@ def _run(rule: Rule, harness: Harness) -> Exception | None:
 
 def explain(rule: Rule, error: Exception, *, cure: str = "") -> str:
     """The failure as its reader needs it: the rule, what was expected, what came, how to repair it."""
+    if isinstance(error, Lacking):
+        return _lacking(rule, error)
     expected, came = "the rule holds", f"{type(error).__name__}: {error}"
     about = ""
     if isinstance(error, Broken):
@@ -85,3 +98,17 @@ def explain(rule: Rule, error: Exception, *, cure: str = "") -> str:
         f"  read:     docs/contract.md, heading {rule.id}",
     ]
     return "\n".join(lines)
+
+
+def _lacking(rule: Rule, error: Lacking) -> str:
+    """A missing tool is the test file's: the adapter is not blamed for what nobody asked it."""
+    return "\n".join(
+        [
+            f"Rule {rule.id} could not be asked: the harness lacks {error.tool}. This says nothing of the adapter.",
+            f"  rule:     {rule.text}",
+            f"  expected: {error.expected}",
+            f"  came:     {error.came}",
+            f"  repair:   {error.cure}",
+            f"  read:     docs/contract.md, heading {rule.id}",
+        ]
+    )

@@ -18,6 +18,7 @@ from flagbrake.errors import (
 from flagbrake.model.flag import Distribution, Targets, Weight, ramp
 from flagbrake.model.state import Archive, Capability, Change, Create, Replace, SetDistribution, SetOn, SetTargets
 from flagbrake_contract.capability import ProviderCapability
+from flagbrake_contract.change import possible
 from flagbrake_contract.harness import Harness, plain
 from flagbrake_contract.locks import ProcessLock
 from flagbrake_contract.rules import Broken, Said, add, area, holds, rule, same
@@ -57,17 +58,11 @@ def _version(h: Harness, key: str) -> str | None:
         return None
 
 
-@rule()
+@rule(Cap.READ, Cap.SET_ON)
 def refusals_missing_flag(h: Harness) -> None:
-    """A change of a flag that does not exist is NotFound, and creates nothing."""
+    """A change of a flag that does not exist is NotFound, and creates nothing: every change that is FULL."""
     key = h.key("missing")
-    changes: tuple[Change, ...] = (
-        SetOn(key, on=True),
-        SetDistribution(key, "served"),
-        SetTargets(key, ()),
-        Archive(key),
-    )
-    for change in changes:
+    for change in possible(h, SetOn(key, on=True), SetDistribution(key, "served"), SetTargets(key, ()), Archive(key)):
         refused(h, NotFound, change)
 
 
@@ -153,7 +148,7 @@ def refusals_bad_replacement(h: Harness) -> None:
     refused(h, InvalidInput, Replace(replace(flag, default="nothing")))
 
 
-@rule(ProviderCapability.UNAVAILABLE_INIT)
+@rule(ProviderCapability.UNAVAILABLE_INIT, Cap.READ, Cap.SET_ON)
 def refusals_unreachable(h: Harness) -> None:
     """With the vendor away, reading and writing raise Unavailable in bounded time."""
     flag = h.serving("x")
@@ -175,7 +170,7 @@ def _calls(h: Harness, key: str) -> tuple[Callable[[], Any], ...]:
     return (lambda: control.read(key), lambda: control.apply(SetOn(key, on=False), by="ann", comment="contract"))
 
 
-@rule(ProviderCapability.UNAVAILABLE_INIT)
+@rule(ProviderCapability.UNAVAILABLE_INIT, Cap.READ, Cap.SET_ON)
 def refusals_no_secret(h: Harness) -> None:
     """No secret stands in the error of a vendor that is away, nor in the control's repr."""
     flag = h.serving("x")
@@ -192,14 +187,17 @@ def refusals_no_secret(h: Harness) -> None:
 
 def _by_tool(name: str, kind: type[FlagbrakeError], says: str) -> None:
     def check(h: Harness) -> None:
-        tool = h.refuse.get(name)
-        if tool is None:
-            return
+        refusing = h.refusing(name)
         flag = h.serving("x")
-        with tool():
+        with refusing:
             refused(h, kind, SetOn(flag.key, on=False))
 
-    add(f"refusals.{_snake(name)}", check, text=f"{says} Asked where the harness has the means (`refuse`).")
+    add(
+        f"refusals.{_snake(name)}",
+        check,
+        text=f"{says} A vendor that never refuses so is declared with the reason (`cannot_refuse`).",
+        needs=(Cap.SET_ON,),
+    )
 
 
 def _snake(name: str) -> str:

@@ -75,6 +75,19 @@ class Broken(AssertionError):
         super().__init__(f"{about + ': ' if about else ''}expected {self.expected}, came {self.came}")
 
 
+class Lacking(Broken):
+    """A rule could not be asked because the test file lacks a tool: nothing is known of the adapter."""
+
+    def __init__(self, tool: str, cure: str) -> None:
+        self.tool = tool
+        self.cure = cure
+        super().__init__(Said(f"a harness with {tool}"), Said("a harness without"), "the harness")
+
+
+class NotAsked(Exception):
+    """A rule was not asked, for a reason that the test file declares or that is no fault: shown, never passed."""
+
+
 class Said(str):
     """Prose inside ``expected`` or ``came``, shown without quotes."""
 

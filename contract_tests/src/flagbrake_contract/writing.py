@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import (
-    Conflict,
-)
+from flagbrake.errors import Conflict
 from flagbrake.model.flag import Distribution, Targets, Variant, ramp
 from flagbrake.model.state import (
     Archive,
@@ -25,7 +23,7 @@ from flagbrake.model.state import (
 )
 from flagbrake.model.values import WHOLE
 from flagbrake_contract.ask import DEFAULTS, ask, succeeds, user
-from flagbrake_contract.change import create, raises, ruled, same_flag, write
+from flagbrake_contract.change import create, possible, raises, ruled, same_flag, with_targets, write
 from flagbrake_contract.harness import Harness, plain
 from flagbrake_contract.locks import ProcessLock
 from flagbrake_contract.rules import area, holds, rule, same
@@ -79,7 +77,7 @@ def _serves(h: Harness, key: str, expected: Any) -> None:
 @rule(Cap.SET_ON)
 def writing_on(h: Harness) -> None:
     """Off and on again change that and nothing else."""
-    flag = h.serving("x", targets=(Targets("other", ("ann",)),))
+    flag = h.serving("x", **with_targets(h))
     state = write(h, SetOn(flag.key, on=False))
     same_flag(state.flag, replace(flag, on=False))
     same_flag(write(h, SetOn(flag.key, on=True)).flag, flag)
@@ -91,6 +89,17 @@ def writing_on_twice(h: Harness) -> None:
     flag = h.serving("x")
     for _ in range(2):
         same_flag(write(h, SetOn(flag.key, on=False)).flag, replace(flag, on=False))
+
+
+@rule(Cap.SET_ON, Cap.OFF_SERVES_SAFE)
+def writing_off_variant(h: Harness) -> None:
+    """OFF_SERVES_SAFE: SetOn with an off variant switches off and names what is served, in one write."""
+    flag = replace(plain(h.key(), "x"), off_variant="served")
+    h.put(flag)
+    state = write(h, SetOn(flag.key, on=False, off_variant="other"))
+    same_flag(state.flag, replace(flag, on=False, off_variant="other"))
+    _serves(h, flag.key, "another text")
+    same_flag(write(h, SetOn(flag.key, on=True, off_variant="served")).flag, flag)
 
 
 @rule(Cap.SET_ON, Cap.OFF_SERVES_SAFE)
@@ -131,7 +140,7 @@ def _shares(serve: object) -> dict[str, int]:
 @rule(Cap.SET_DISTRIBUTION)
 def writing_split_keeps(h: Harness) -> None:
     """A new split changes nothing else: on, targets, rules, tags, description stay."""
-    flag = h.serving("x", on=False, targets=(Targets("other", ("ann",)),), tags=("a",), description="why")
+    flag = h.serving("x", on=False, tags=("a",), description="why", **with_targets(h))
     came = write(h, SetDistribution(flag.key, ramp("other", 10_000, "served"))).flag
     same_flag(replace(came, default=flag.default), flag)
 
@@ -165,20 +174,20 @@ def writing_targets(h: Harness) -> None:
 @rule(Cap.REPLACE)
 def writing_replace(h: Harness) -> None:
     """Replace puts a whole definition in place."""
-    flag = h.serving("x", targets=(Targets("other", ("ann",)),), tags=("a",))
+    flag = h.serving("x", tags=("a",), **with_targets(h))
     variants = (Variant("one", "1"), Variant("two", "2"), Variant("three", "3"))
     meant = replace(flag, variants=variants, default="two", off_variant="three", targets=(), tags=("b",))
     same_flag(write(h, Replace(meant)).flag, meant)
     same_flag(h.the_control.read(flag.key).flag, meant)
 
 
-@rule(Cap.NATIVE_RESTORE)
+@rule(Cap.READ, Cap.NATIVE_RESTORE)
 def writing_native(h: Harness) -> None:
     """The native document, put back, restores the flag exactly, whatever happened in between."""
-    flag = h.serving("x", targets=(Targets("other", ("ann",)),), tags=("a",), description="why")
+    flag = h.serving("x", tags=("a",), description="why", **with_targets(h))
     before = h.the_control.read(flag.key)
-    write(h, SetOn(flag.key, on=False))
-    write(h, SetDistribution(flag.key, "other"))
+    for change in possible(h, SetOn(flag.key, on=False), SetDistribution(flag.key, "other")):
+        write(h, change)
     after = write(h, Replace(before.flag, native=before.native))
     same_flag(after.flag, before.flag)
     _serves(h, flag.key, "x")
@@ -197,23 +206,25 @@ def writing_archive(h: Harness) -> None:
     )
 
 
-@rule()
+@rule(Cap.READ, Cap.SET_ON)
 def writing_returns_read(h: Harness) -> None:
     """Apply returns the state as a read returns it: same version, same definition."""
     flag = h.serving("x")
-    for change in (SetOn(flag.key, on=False), SetDistribution(flag.key, "other"), SetOn(flag.key, on=True)):
+    changes = possible(h, SetOn(flag.key, on=False), SetDistribution(flag.key, "other"), SetOn(flag.key, on=True))
+    for change in changes:
         came = write(h, change)
         read = h.the_control.read(flag.key)
         same(came.version, read.version)
         same_flag(came.flag, read.flag)
 
 
-@rule()
+@rule(Cap.READ, Cap.SET_ON)
 def writing_version_moves(h: Harness) -> None:
     """Every write that changes the definition gives it a new version."""
     flag = h.serving("x")
     seen = {h.the_control.read(flag.key).version}
-    for change in (SetOn(flag.key, on=False), SetDistribution(flag.key, "other"), SetTargets(flag.key, ())):
+    changes = possible(h, SetOn(flag.key, on=False), SetDistribution(flag.key, "other"), SetTargets(flag.key, ()))
+    for change in changes:
         version = write(h, change).version
         if not isinstance(change, SetTargets):
             holds(version not in seen, expected="a new version", came=version)
@@ -231,13 +242,14 @@ def conflicts_create(h: Harness) -> None:
     same_flag(h.the_control.read(flag.key).flag, flag)
 
 
-@rule(Cap.COMPARE_AND_SWAP)
+@rule(Cap.COMPARE_AND_SWAP, Cap.READ, Cap.SET_ON)
 def conflicts_version(h: Harness) -> None:
-    """An expected version that is not the present one is a Conflict, and nothing is written."""
+    """An expected version that is not the present one is a Conflict, and nothing is written: every change."""
     flag = h.serving("x")
     old = h.the_control.read(flag.key).version
     now = write(h, SetOn(flag.key, on=False), expected=old)
-    for change in (
+    for change in possible(
+        h,
         SetOn(flag.key, on=True),
         SetDistribution(flag.key, "other"),
         SetTargets(flag.key, (Targets("other", ("ann",)),)),
@@ -248,7 +260,7 @@ def conflicts_version(h: Harness) -> None:
         same(h.the_control.read(flag.key).version, now.version, type(change).__name__)
 
 
-@rule(Cap.COMPARE_AND_SWAP)
+@rule(Cap.COMPARE_AND_SWAP, Cap.READ, Cap.SET_TARGETS)
 def conflicts_race(h: Harness) -> None:
     """Of eight writers that expect the same version exactly one writes; the others get a Conflict."""
     flag = h.serving("x")
@@ -266,7 +278,7 @@ def conflicts_race(h: Harness) -> None:
     holds(written == 1, expected="one of eight writes", came=f"{written}")
 
 
-@rule(Cap.SET_TARGETS)
+@rule(Cap.READ, Cap.SET_TARGETS)
 def conflicts_lock(h: Harness) -> None:
     """Through flagbrake's writer and its lock no write is lost: eight writers, each adds a target, all are there."""
     flag = h.serving("x")
@@ -286,7 +298,7 @@ def conflicts_lock(h: Harness) -> None:
     same(sorted(came), units)
 
 
-@rule()
+@rule(Cap.READ, Cap.SET_ON)
 def conflicts_writer_expected(h: Harness) -> None:
     """Through flagbrake's writer an outdated version is refused on every vendor, with or without its own compare."""
     flag = h.serving("x")
@@ -300,7 +312,7 @@ def conflicts_writer_expected(h: Harness) -> None:
 # --- audit ---------------------------------------------------------------------------------------------------
 
 
-@rule(Cap.AUDIT)
+@rule(Cap.AUDIT, Cap.SET_ON)
 def audit_entry(h: Harness) -> None:
     """A write leaves one entry with who and why."""
     flag = h.serving("x")
@@ -312,7 +324,7 @@ def audit_entry(h: Harness) -> None:
     holds("ann" in who and "because it burns" in why, expected="ann, because it burns", came=f"{who}, {why}")
 
 
-@rule(Cap.AUDIT, Cap.COMPARE_AND_SWAP)
+@rule(Cap.AUDIT, Cap.COMPARE_AND_SWAP, Cap.READ, Cap.SET_ON)
 def audit_refused(h: Harness) -> None:
     """A write that was refused leaves no entry that says it was done."""
     flag = h.serving("x")
@@ -323,7 +335,7 @@ def audit_refused(h: Harness) -> None:
     same(h.audited(flag.key), before)
 
 
-@rule(Cap.COMMENTS)
+@rule(Cap.COMMENTS, Cap.SET_ON)
 def audit_comment(h: Harness) -> None:
     """COMMENTS: the reason stands in the vendor's own history."""
     flag = h.serving("x")
