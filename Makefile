@@ -23,10 +23,17 @@ $(VENV)/.test: $(VENV)/.demo
 	$(PIP) --editable '.[cli,store,postgresql,emulator]' $(PROVIDERS:%=--editable %) --editable contract_tests --group test --group lint --group build
 	@touch $@
 
+# The real Unleash server, where Node can run it. Without Node its tests skip and say so.
+UNLEASH := tests/unleash/server
+$(UNLEASH)/node_modules/.installed: $(UNLEASH)/package.json
+	@if node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null; then \
+	  npm install --prefix $(UNLEASH) --ignore-scripts --no-package-lock --no-audit --no-fund --omit=dev --loglevel=error && touch $@; \
+	else echo "No Node 20 or newer: the tests against the real Unleash server are skipped."; fi
+
 demo: $(VENV)/.demo
 	$(BIN)/flagbrake demo
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(UNLEASH)/node_modules/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(VENV)/.test
@@ -71,4 +78,4 @@ wheels: $(VENV)/.test
 	for d in . $(PROVIDERS) contract_tests; do $(BIN)/python -m build --quiet --wheel --outdir dist $$d; done
 
 clean:
-	rm -rf $(VENV) .venv-peers dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers $(UNLEASH)/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
