@@ -12,8 +12,10 @@ from flagbrake.model.clause import (
     Case,
     Clause,
     Coercion,
+    Contexts,
     Dates,
     ListMode,
+    OffFlag,
     OnMissing,
     Op,
     Regex,
@@ -64,6 +66,8 @@ semantics = st.builds(
     st.sampled_from(Regex),
     st.sampled_from(Semver),
     st.sampled_from(Dates),
+    st.sampled_from(OffFlag),
+    st.sampled_from(Contexts),
 )
 
 
@@ -84,7 +88,13 @@ def clauses(draw):
 
 
 bucketings = st.builds(
-    Bucketing, st.sampled_from(["flagbrake-1", "x"]), texts, st.none() | st.integers(), st.none() | texts, attributes()
+    Bucketing,
+    st.sampled_from(["flagbrake-1", "x"]),
+    texts,
+    st.none() | st.integers(),
+    st.none() | texts,
+    attributes(),
+    st.none() | attributes(),
 )
 
 
@@ -119,7 +129,7 @@ def flags(draw):
             draw(st.lists(st.builds(Targets, st.sampled_from(variant_names), keys, names), max_size=2)),
         ),
         rules=tuple(Rule(name, draw(some_clauses), draw(serves), draw(texts)) for name in rule_ids),
-        prerequisites=tuple(draw(st.lists(st.builds(Prerequisite, names, keys), max_size=2))),
+        prerequisites=tuple(draw(st.lists(st.builds(Prerequisite, names, keys, st.sampled_from(OffFlag)), max_size=2))),
         tags=draw(keys),
         description=draw(texts),
         archived=draw(st.booleans()),
@@ -132,8 +142,9 @@ def segments(draw):
     """Any segment."""
     key_sets = st.lists(st.builds(KeySet, st.lists(texts, max_size=3).map(tuple), names), max_size=2).map(tuple)
     some_clauses = st.lists(clauses(), max_size=2).map(tuple)
+    keys = st.lists(texts, max_size=2).map(tuple)
     rules = st.lists(st.builds(SegmentRule, some_clauses, st.integers(0, WHOLE), bucketings), max_size=2).map(tuple)
-    return Segment(draw(names), draw(key_sets), draw(key_sets), draw(rules), draw(texts), draw(whole))
+    return Segment(draw(names), draw(key_sets), draw(key_sets), draw(rules), draw(texts), draw(whole), draw(keys))
 
 
 scopes = st.just(EVERYTHING) | st.builds(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import accumulate
 from typing import Any, Final
 
 from flagbrake.errors import InvalidInput, MissingExtra
 from flagbrake.model.flag import DEFAULT_BUCKETING, Bucketing
 from flagbrake.model.values import WHOLE
 
-#: The hash of a unit's text. Positions of one algorithm share one scale.
-Locate = Callable[[str], int]
+#: Where a unit falls. Places of one algorithm share one scale: integers, or floats where the vendor has floats.
+Place = int | float
+#: The place of a unit's text.
+Locate = Callable[[str], Place]
+#: The place of a context's unit, for a targeting key and attributes.
+Position = Callable[[str | None, Mapping[str, Any]], Place]
 
 _TWO_32: Final = 1 << 32
+#: Vendors' algorithms and the file of ``evaluate.vendors`` that registers each, imported when one is first asked for.
+_VENDORS: Final = {"launchdarkly-sha1": "launchdarkly"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +31,22 @@ class Algorithm:
     ``locate(bucketing, flag_key)`` returns the function unit -> position; ``bound(share)`` is the first
     position that lies outside a cumulative share of 100,000, so a unit is inside if position < bound;
     ``bucket(position)`` is what people are shown: 0 to 99,999.
+
+    A vendor whose arithmetic is not that of whole shares brings ``walk(shares)``, the bounds of shares laid
+    end to end. One whose SDK serves a variant even to a context that names no unit brings
+    ``place(bucketing, flag_key)``, which tells the place of every context; shares of zero are then kept.
     """
 
     id: str
     locate: Callable[[Bucketing, str], Locate]
-    bound: Callable[[int], int]
-    bucket: Callable[[int], int]
+    bound: Callable[[int], Place]
+    bucket: Callable[[Place], int]
+    walk: Callable[[Sequence[int]], list[Place]] | None = None
+    place: Callable[[Bucketing, str], Position] | None = None
+
+    def bounds(self, shares: Sequence[int]) -> list[Place]:
+        """The end of each share, laid end to end."""
+        return self.walk(shares) if self.walk else [self.bound(upto) for upto in accumulate(shares)]
 
 
 def algorithm(name: str) -> Algorithm:
@@ -39,8 +57,12 @@ def algorithm(name: str) -> Algorithm:
         MissingExtra: it needs a distribution that is not installed.
     """
     found = _ALGORITHMS.get(name)
+    if found is None and name in _VENDORS:
+        import_module(f"flagbrake.evaluate.vendors.{_VENDORS[name]}")
+        found = _ALGORITHMS.get(name)
     if found is None:
-        raise InvalidInput(f"Bucketing '{name}' is not known here.", cure=f"one of {', '.join(sorted(_ALGORITHMS))}")
+        known = ", ".join(sorted({*_ALGORITHMS, *_VENDORS}))
+        raise InvalidInput(f"Bucketing '{name}' is not known here.", cure=f"one of {known}")
     return found
 
 
@@ -88,8 +110,8 @@ def _murmur_bound(share: int) -> int:
     return -(-(share << 32) // WHOLE)
 
 
-def _murmur_bucket(position: int) -> int:
-    return (position * WHOLE) >> 32
+def _murmur_bucket(position: Place) -> int:
+    return (int(position) * WHOLE) >> 32
 
 
 def _locate_flagbrake(bucketing: Bucketing, flag_key: str) -> Locate:

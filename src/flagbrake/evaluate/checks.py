@@ -101,7 +101,7 @@ def needs_of_flag(flag: Flag) -> frozenset[Node]:
 
 def needs_of_segment(segment: Segment) -> frozenset[Node]:
     """As :func:`needs_of_flag`, for a segment."""
-    needs: set[Node] = set()
+    needs: set[Node] = {(SEGMENT_NODE, key) for key in segment.excluded_segments}
     try:
         for index, rule in enumerate(segment.rules):
             needs.update(_needs_of_clauses(rule.clauses, f"rules[{index}]"))

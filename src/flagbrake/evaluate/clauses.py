@@ -7,7 +7,19 @@ from typing import Any, Protocol
 
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate.operators import SETS, VALUELESS, refuse_unsupported, test_of
-from flagbrake.model.clause import TARGETING_KEY, USER, Attribute, Case, Clause, ListMode, OnMissing, Op, Semantics
+from flagbrake.model.clause import (
+    TARGETING_KEY,
+    USER,
+    Attribute,
+    Case,
+    Clause,
+    Coercion,
+    ListMode,
+    OffFlag,
+    OnMissing,
+    Op,
+    Semantics,
+)
 
 
 class Rules(Protocol):
@@ -18,6 +30,11 @@ class Rules(Protocol):
 
     def serves(self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]) -> bool:
         """Is that flag on, and does it serve one of these variants?"""
+
+    def serves_or_off(
+        self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]
+    ) -> bool:
+        """As :meth:`serves`, but what a flag serves when it is off counts as well."""
 
 
 #: True if a context matches.
@@ -60,6 +77,8 @@ def predicate(clause: Clause) -> Predicate:
     if clause.op in VALUELESS:
         return _valueless(clause)
     refuse_unsupported(clause)
+    if clause.semantics.coercion is Coercion.SPLIT:
+        return _coerced(clause)
     if _is_plain_text(clause):
         return _plain_text(clause)
     return _general(clause)
@@ -117,6 +136,26 @@ def _general(clause: Clause) -> Predicate:
     def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
         value = read(key, attributes)
         return test(value) is sense if type(value) in _SCALARS else judge(value)
+
+    return matches
+
+
+def _coerced(clause: Clause) -> Predicate:
+    """A clause whose test reads every type itself, lists included where they are one value."""
+    test = test_of(clause)
+    sense = not clause.negate
+    absent = clause.negate and clause.semantics.on_missing is OnMissing.AS_FALSE
+    listed = clause.semantics.list_mode
+    whole = clause.op in SETS or listed is ListMode.WHOLE
+    read = reader(clause.attribute)
+
+    def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
+        value = read(key, attributes)
+        if value is None:
+            return absent
+        if not whole and isinstance(value, LISTS):
+            return (listed is ListMode.ANY and any(e is not None and test(e) for e in value)) is sense
+        return test(value) is sense
 
     return matches
 
@@ -248,4 +287,6 @@ def _valueless(clause: Clause) -> Predicate:
         segments = tuple(clause.values)
         return lambda key, attributes, rules: any(rules.member(s, key, attributes) for s in segments) is sense
     flag, variants = clause.attribute.path[0], frozenset(clause.values)
+    if clause.semantics.off_flag is OffFlag.SERVES:
+        return lambda key, attributes, rules: rules.serves_or_off(flag, variants, key, attributes) is sense
     return lambda key, attributes, rules: rules.serves(flag, variants, key, attributes) is sense

@@ -11,7 +11,7 @@ from openfeature.flag_evaluation import Reason
 from flagbrake.evaluate.bucketing import algorithm
 from flagbrake.evaluate.clauses import Predicate, Rules, all_of
 from flagbrake.evaluate.serving import Answer, Served, facts, off, one, position, serve
-from flagbrake.model.clause import TARGETING_KEY, USER
+from flagbrake.model.clause import TARGETING_KEY, USER, OffFlag
 from flagbrake.model.flag import Flag, KeySet, Prerequisite, Segment, SegmentRule
 from flagbrake.model.values import WHOLE
 
@@ -106,11 +106,14 @@ def key_of(kind: str, attributes: Mapping[str, Any]) -> str | None:
 
 
 def _with_prerequisites(flag: Flag, body: Compiled) -> Compiled:
-    asked = tuple((p.flag, frozenset(p.variants), _failed(flag, p)) for p in flag.prerequisites)
+    asked = tuple(
+        (p.flag, frozenset(p.variants), p.off_flag is OffFlag.SERVES, _failed(flag, p)) for p in flag.prerequisites
+    )
 
     def answer(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> Answer:
-        for other, variants, failed in asked:
-            if not rules.serves(other, variants, key, attributes):
+        for other, variants, off_counts, failed in asked:
+            serves = rules.serves_or_off if off_counts else rules.serves
+            if not serves(other, variants, key, attributes):
                 return failed(key, attributes)
         return body(key, attributes, rules)
 
@@ -122,15 +125,18 @@ def _failed(flag: Flag, prerequisite: Prerequisite) -> Served:
 
 
 def compile_segment(segment: Segment) -> Predicate:
-    """Compile a segment that was checked: included, else excluded, else any rule."""
+    """Compile a segment that was checked: included, else excluded (by key or by segment), else any rule."""
     included = _key_sets(segment.included)
     excluded = _key_sets(segment.excluded)
+    others = segment.excluded_segments
     rules = tuple(_segment_rule(segment, rule) for rule in segment.rules)
 
     def member(key: str | None, attributes: Mapping[str, Any], ruleset: Rules) -> bool:
         if included is not None and included(key, attributes):
             return True
         if excluded is not None and excluded(key, attributes):
+            return False
+        if others and any(ruleset.member(other, key, attributes) for other in others):
             return False
         return any(matches(key, attributes, ruleset) for matches in rules)
 

@@ -23,7 +23,7 @@ from flagbrake.evaluate.explanation import (
     SplitResult,
 )
 from flagbrake.evaluate.serving import position
-from flagbrake.model.clause import USER, Clause, OnMissing, Op
+from flagbrake.model.clause import USER, Clause, OffFlag, OnMissing, Op
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Prerequisite, Rule, Serve
 from flagbrake.model.values import USE_DEFAULT, WHOLE, percent_of
 
@@ -120,8 +120,9 @@ class _Explaining:
         except OpenFeatureError as error:
             note = f"{error.error_code}: {error.error_message}"
             return PrerequisiteResult(asked.flag, asked.variants, None, met=False, note=note)
-        met = given.reason is not Reason.DISABLED and given.variant in asked.variants
-        note = "it is off" if given.reason is Reason.DISABLED else ""
+        counts = given.reason is not Reason.DISABLED or asked.off_flag is OffFlag.SERVES
+        met = counts and given.variant in asked.variants
+        note = "" if counts else "it is off"
         return PrerequisiteResult(asked.flag, asked.variants, given.variant, met=met, note=note)
 
     def _target(self) -> str | None:
@@ -183,8 +184,15 @@ class _Explaining:
         attribute = str(split.bucketing.attribute)
         return SplitResult(attribute, unit, split.bucketing.algorithm, salt, bucket, tuple(slices), gate)
 
+    def _unit(self, bucketing: Bucketing) -> str | None:
+        if bucketing.override is not None:
+            named = unit_text(reader(bucketing.override)(self._key, self._attributes))
+            if named is not None:
+                return named
+        return unit_text(reader(bucketing.attribute)(self._key, self._attributes))
+
     def _bucket(self, bucketing: Bucketing) -> tuple[int | None, str | None]:
-        unit = unit_text(reader(bucketing.attribute)(self._key, self._attributes))
+        unit = self._unit(bucketing)
         if unit is None:
             return None, None
         try:

@@ -207,14 +207,24 @@ class Ruleset:
 
     def serves(self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]) -> bool:
         """Is that flag on, and does it serve one of these variants? A missing flag does not."""
+        given = self._given(flag, key, attributes)
+        return given is not None and given.reason is not Reason.DISABLED and given.variant in variants
+
+    def serves_or_off(
+        self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]
+    ) -> bool:
+        """Does that flag serve one of these variants, on or off? A missing flag does not."""
+        given = self._given(flag, key, attributes)
+        return given is not None and given.variant in variants
+
+    def _given(self, flag: str, key: str | None, attributes: Mapping[str, Any]) -> FlagResolutionDetails[Any] | None:
         try:
             answer = self._answers[flag]
         except KeyError:
             if self.flag(flag) is None:
-                return False
+                return None
             answer = self._compile(flag)
-        given = answer(key, attributes, self)
-        return given.reason is not Reason.DISABLED and given.variant in variants
+        return answer(key, attributes, self)
 
     def _compile(self, key: str) -> Compiled:
         flag = self.flag(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
 from flagbrake.evaluate.bucketing import Locate, algorithm, unit_text
 from flagbrake.evaluate.clauses import reader
-from flagbrake.model.clause import TARGETING_KEY, USER
+from flagbrake.model.clause import TARGETING_KEY, USER, Attribute
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Serve
 from flagbrake.model.values import USE_DEFAULT, WHOLE
 
@@ -126,7 +127,8 @@ def _either_by_key(flag: Flag, distribution: Distribution, locate: Locate, bound
 
 
 def _is_targeting_key(bucketing: Bucketing) -> bool:
-    return bucketing.attribute.kind == USER and bucketing.attribute.path == (TARGETING_KEY,)
+    own = bucketing.attribute.kind == USER and bucketing.attribute.path == (TARGETING_KEY,)
+    return own and bucketing.override is None
 
 
 def position(bucketing: Bucketing, owner: str) -> Position:
@@ -137,6 +139,8 @@ def position(bucketing: Bucketing, owner: str) -> Position:
     the context does not say.
     """
     locate = algorithm(bucketing.algorithm).locate(bucketing, owner)
+    if bucketing.override is not None:
+        return _by_override(bucketing.override, position(replace(bucketing, override=None), owner), locate)
     attribute = bucketing.attribute
     if _is_targeting_key(bucketing):
         return _by_targeting_key(locate, owner)
@@ -152,6 +156,22 @@ def position(bucketing: Bucketing, owner: str) -> Position:
             raise InvalidContextError(f"'{attribute}' must be a string of valid Unicode.") from None
 
     return by_attribute
+
+
+def _by_override(override: Attribute, usual: Position, locate: Locate) -> Position:
+    """Where the unit named by ``override`` falls; where it names none, the usual unit."""
+    read = reader(override)
+
+    def by_override(key: str | None, attributes: Mapping[str, Any]) -> int:
+        unit = unit_text(read(key, attributes))
+        if unit is None:
+            return usual(key, attributes)
+        try:
+            return locate(unit)
+        except UnicodeError:
+            raise InvalidContextError(f"'{override}' must be a string of valid Unicode.") from None
+
+    return by_override
 
 
 def _by_targeting_key(locate: Locate, owner: str) -> Position:

@@ -94,6 +94,7 @@ class Coercion(StrEnum):
     """How an attribute of another type is read."""
 
     STRICT = "strict"  # "5" is not 5
+    DOUBLE = "double"  # as strict, and numbers are ordered as 64-bit floats (LaunchDarkly)
     SPLIT = "split"  # strings to int, everything to str for string matchers
     UNLEASH = "unleash"  # everything travels as a string
 
@@ -103,6 +104,7 @@ class ListMode(StrEnum):
 
     ANY = "any"  # true if any element matches
     NONE = "none"  # a list matches nothing
+    WHOLE = "whole"  # the list is one value: its JSON text (Split)
 
 
 class Case(StrEnum):
@@ -130,9 +132,27 @@ class Semver(StrEnum):
 class Dates(StrEnum):
     """How an attribute and a literal are read as a moment."""
 
-    RFC3339_OR_MILLIS = "rfc3339_or_millis"  # LaunchDarkly, ours
+    RFC3339_OR_MILLIS = "rfc3339_or_millis"  # ours
+    ISO_OR_MILLIS = "iso_or_millis"  # any ISO 8601 form with an offset, compared as floats (LaunchDarkly)
     EPOCH_SECONDS = "epoch_seconds"  # Split: attribute in s, literal in ms, truncated to minute or day
     ISO = "iso"  # Unleash
+
+
+class Contexts(StrEnum):
+    """When a context kind exists, and what it holds besides its attributes."""
+
+    OPEN = "open"  # whatever stands at the kind's attribute
+    KEYED = "keyed"  # with a key only, and ``kind``, ``name`` and ``anonymous`` are its own (LaunchDarkly)
+
+
+class OffFlag(StrEnum):
+    """What another flag that is off counts as when it is asked.
+
+    One that is on and stopped by its own prerequisites counts as its off variant, which it serves.
+    """
+
+    UNMET = "unmet"  # it serves nothing: LaunchDarkly, Unleash, ours
+    SERVES = "serves"  # it serves its off variant: Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +166,21 @@ class Semantics:
     regex: Regex = Regex.PYTHON
     semver: Semver = Semver.STRICT
     dates: Dates = Dates.RFC3339_OR_MILLIS
+    off_flag: OffFlag = OffFlag.UNMET
+    contexts: Contexts = Contexts.OPEN
 
 
 OURS: Final = Semantics()
-LAUNCHDARKLY: Final = Semantics(semver=Semver.LENIENT)
+LAUNCHDARKLY: Final = Semantics(
+    coercion=Coercion.DOUBLE, semver=Semver.LENIENT, dates=Dates.ISO_OR_MILLIS, contexts=Contexts.KEYED
+)
 SPLIT: Final = Semantics(
     on_missing=OnMissing.AS_FALSE,
     coercion=Coercion.SPLIT,
-    list_mode=ListMode.NONE,
+    list_mode=ListMode.WHOLE,
     semver=Semver.SPLIT,
     dates=Dates.EPOCH_SECONDS,
+    off_flag=OffFlag.SERVES,
 )
 UNLEASH: Final = Semantics(
     on_missing=OnMissing.AS_FALSE,

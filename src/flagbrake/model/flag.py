@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flagbrake.model.clause import USER, Attribute, Clause
+from flagbrake.model.clause import USER, Attribute, Clause, OffFlag
 from flagbrake.model.values import WHOLE, FlagKind
 
 #: Our own bucketing: ``murmur3_x86_32(f"{salt}/{unit}") * 100000 >> 32``; the salt defaults to the flag key.
@@ -38,7 +38,8 @@ class Bucketing:
     """How a unit becomes a bucket: algorithm id, its inputs, and the attribute that names the unit.
 
     Which of ``salt``, ``seed`` and ``group`` an algorithm reads is the algorithm's affair; an import keeps
-    all that the vendor had. An empty ``salt`` means the flag's key.
+    all that the vendor had. An empty ``salt`` means the flag's key. Where the context has the attribute
+    ``override`` it names the unit in place of ``attribute`` (Split's bucketing key).
     """
 
     algorithm: str = DEFAULT_BUCKETING
@@ -46,6 +47,7 @@ class Bucketing:
     seed: int | None = None
     group: str | None = None
     attribute: Attribute = field(default_factory=Attribute)
+    override: Attribute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Prerequisite:
 
     flag: str
     variants: tuple[str, ...]
+    off_flag: OffFlag = OffFlag.UNMET
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class KeySet:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A named set of units: included, else excluded, else any rule."""
+    """A named set of units: included, else excluded (by key or as members of other segments), else any rule."""
 
     key: str
     included: tuple[KeySet, ...] = ()
@@ -141,6 +144,7 @@ class Segment:
     rules: tuple[SegmentRule, ...] = ()
     description: str = ""
     version: int = 0
+    excluded_segments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

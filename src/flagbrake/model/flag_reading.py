@@ -15,8 +15,10 @@ from flagbrake.model.clause import (
     Case,
     Clause,
     Coercion,
+    Contexts,
     Dates,
     ListMode,
+    OffFlag,
     OnMissing,
     Op,
     Regex,
@@ -67,6 +69,8 @@ _SEMANTICS: Final[dict[str, dict[str, Any]]] = {
     "regex": members(Regex),
     "semver": members(Semver),
     "dates": members(Dates),
+    "contexts": members(Contexts),
+    "off_flag": members(OffFlag),
 }
 
 _FLAG: Final = frozenset(
@@ -90,19 +94,20 @@ _CLAUSE: Final = frozenset(("attribute", "op", "values", "negate"))
 _CLAUSE_ALL: Final = _CLAUSE | {"dialect"} | _SEMANTICS.keys()
 _RULE: Final = frozenset(("id", "when", "serve", "description"))
 _SPLIT: Final = frozenset(("split", "bucketing", "gate"))
-_BUCKETING: Final = frozenset(("algorithm", "salt", "seed", "group", "attribute"))
+_BUCKETING: Final = frozenset(("algorithm", "salt", "seed", "group", "attribute", "override"))
 _GATE: Final = frozenset(("share", "bucketing", "outside"))
 _TARGETS: Final = frozenset(("variant", "keys", "kind"))
-_PREREQUISITE: Final = frozenset(("flag", "variants"))
+_PREREQUISITE: Final = frozenset(("flag", "variants", "off_flag"))
 _VARIANT: Final = frozenset(("name", "value"))
 _WEIGHT: Final = frozenset(("variant", "share"))
-_SEGMENT: Final = frozenset(("key", "included", "excluded", "rules", "description", "version"))
+_SEGMENT: Final = frozenset(("key", "included", "excluded", "excluded_segments", "rules", "description", "version"))
 _SEGMENT_RULE: Final = frozenset(("when", "share", "bucketing"))
 _KEY_SET: Final = frozenset(("keys", "kind"))
 #: Types whose values need no second look; the others may be of the kind after a lossless change.
 _EXACT: Final = {FlagKind.BOOLEAN: bool, FlagKind.STRING: str, FlagKind.INTEGER: int}
 _SCALARS: Final = frozenset((str, int, bool))
 _DEFAULT: Final = Bucketing()
+_OFF_FLAG: Final = members(OffFlag)
 
 
 def flag(data: Any) -> Flag:
@@ -320,7 +325,8 @@ def _bucketing(data: Any) -> Bucketing:
         raise Malformed(f"must be a whole number, not {shown(seed)}.", "61", "seed")
     attribute = inside("attribute", _attribute, data["attribute"]) if "attribute" in data else _DEFAULT.attribute
     group = text(data, "group") if data.get("group") is not None else None
-    return Bucketing(text(data, "algorithm", DEFAULT_BUCKETING), text(data, "salt"), seed, group, attribute)
+    override = inside("override", _attribute, data["override"]) if data.get("override") is not None else None
+    return Bucketing(text(data, "algorithm", DEFAULT_BUCKETING), text(data, "salt"), seed, group, attribute, override)
 
 
 def _gate(data: Any) -> Gate:
@@ -336,7 +342,8 @@ def _targets(data: Any) -> Targets:
 
 def _prerequisite(data: Any) -> Prerequisite:
     fields(data, _PREREQUISITE, ("flag", "variants"), "a prerequisite")
-    return Prerequisite(key(data, "flag"), texts("variants", data["variants"]))
+    off_flag = choice(_OFF_FLAG, data, "off_flag") if "off_flag" in data else OffFlag.UNMET
+    return Prerequisite(key(data, "flag"), texts("variants", data["variants"]), off_flag)
 
 
 def segment(data: Any) -> Segment:
@@ -349,6 +356,7 @@ def segment(data: Any) -> Segment:
         each("rules", _segment_rule, data["rules"]) if "rules" in data else (),
         text(data, "description"),
         integer(data, "version"),
+        texts("excluded_segments", data["excluded_segments"]) if "excluded_segments" in data else (),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from flagbrake.model.clause import DIALECTS, USER, Clause, Semantics
-from flagbrake.model.flag import Bucketing, Flag, KeySet, Rule, Segment, SegmentRule, Serve, Targets
+from flagbrake.model.clause import DIALECTS, USER, Clause, OffFlag, Semantics
+from flagbrake.model.flag import Bucketing, Flag, KeySet, Prerequisite, Rule, Segment, SegmentRule, Serve, Targets
 from flagbrake.model.values import WHOLE
 
 _DEFAULT: Final = Bucketing()
-_SEMANTICS: Final = ("on_missing", "coercion", "list_mode", "case", "regex", "semver", "dates")
+_SEMANTICS: Final = ("on_missing", "coercion", "list_mode", "case", "regex", "semver", "dates", "off_flag", "contexts")
 
 
 def flag_to_data(flag: Flag) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def flag_to_data(flag: Flag) -> dict[str, Any]:
     if flag.rules:
         data["rules"] = [_rule_to(r) for r in flag.rules]
     if flag.prerequisites:
-        data["prerequisites"] = [{"flag": p.flag, "variants": list(p.variants)} for p in flag.prerequisites]
+        data["prerequisites"] = [_prerequisite_to(p) for p in flag.prerequisites]
     if flag.tags:
         data["tags"] = list(flag.tags)
     if flag.description:
@@ -47,6 +47,8 @@ def segment_to_data(segment: Segment) -> dict[str, Any]:
         data["included"] = [_keys_to(k) for k in segment.included]
     if segment.excluded:
         data["excluded"] = [_keys_to(k) for k in segment.excluded]
+    if segment.excluded_segments:
+        data["excluded_segments"] = list(segment.excluded_segments)
     if segment.rules:
         data["rules"] = [_segment_rule_to(r) for r in segment.rules]
     if segment.description:
@@ -57,6 +59,11 @@ def segment_to_data(segment: Segment) -> dict[str, Any]:
 def _keys_to(keys: Targets | KeySet) -> dict[str, Any]:
     listed = {"keys": list(keys.keys)}
     return listed if keys.kind == USER else {**listed, "kind": keys.kind}
+
+
+def _prerequisite_to(asked: Prerequisite) -> dict[str, Any]:
+    data: dict[str, Any] = {"flag": asked.flag, "variants": list(asked.variants)}
+    return data if asked.off_flag is OffFlag.UNMET else {**data, "off_flag": asked.off_flag.value}
 
 
 def _rule_to(rule: Rule) -> dict[str, Any]:
@@ -97,6 +104,8 @@ def _bucketing_to(bucketing: Bucketing) -> dict[str, Any]:
         data["group"] = bucketing.group
     if bucketing.attribute != _DEFAULT.attribute:
         data["attribute"] = str(bucketing.attribute)
+    if bucketing.override is not None:
+        data["override"] = str(bucketing.override)
     return data
 
 

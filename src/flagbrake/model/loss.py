@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class Severity(StrEnum):
+    """What a loss does to answers, the gravest last."""
+
+    NOTE = "note"  # nothing: descriptions, analytics settings, parts that could never match
+    EDGE = "edge"  # they differ for unusual contexts only; the effect names them
+    UNITS = "units"  # the shares are kept, but other units get them
+    ANSWERS = "answers"  # they differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,7 @@ class Loss:
     where: str
     what: str
     effect: str
+    severity: Severity = Severity.ANSWERS
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what} ({self.effect})"
