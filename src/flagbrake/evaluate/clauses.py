@@ -14,6 +14,7 @@ from flagbrake.model.clause import (
     Case,
     Clause,
     Coercion,
+    Contexts,
     ListMode,
     OffFlag,
     OnMissing,
@@ -47,8 +48,12 @@ LISTS = (list, tuple, set, frozenset)
 _SCALARS = frozenset((str, int, float, bool))
 
 
-def reader(attribute: Attribute) -> Read:
+def reader(attribute: Attribute, contexts: Contexts = Contexts.OPEN) -> Read:
     """How to read an attribute; see :class:`Attribute` for kinds and paths."""
+    if contexts is Contexts.KEYED:
+        from flagbrake.evaluate.vendors import launchdarkly  # few have flags of its dialect
+
+        return launchdarkly.reader(attribute)
     path = attribute.path if attribute.kind == USER else (attribute.kind, *attribute.path)
     if path == (TARGETING_KEY,):
         return lambda key, _attributes: key or None
@@ -120,7 +125,7 @@ def _general(clause: Clause) -> Predicate:
             return found is sense
         return test(value) is sense
 
-    if _is_own(clause.attribute):
+    if _is_own(clause):
         name = clause.attribute.path[0]
         direct = _direct(clause, name, judge)
         if direct is not None:
@@ -131,7 +136,7 @@ def _general(clause: Clause) -> Predicate:
             return test(value) is sense if type(value) in _SCALARS else judge(value)
 
         return matches_own
-    read = reader(clause.attribute)
+    read = reader(clause.attribute, clause.semantics.contexts)
 
     def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
         value = read(key, attributes)
@@ -163,7 +168,8 @@ def _coerced(clause: Clause) -> Predicate:
 def _direct(clause: Clause, name: str, judge: Callable[[Any], bool]) -> Predicate | None:
     """The next commonest clauses, a bound on a number and a prefix or suffix, without a call for the usual types."""
     sense = not clause.negate
-    if clause.op in _BOUNDS and clause.values and all(type(value) in _NUMBERS for value in clause.values):
+    exact = clause.semantics.coercion is Coercion.STRICT
+    if exact and clause.op in _BOUNDS and clause.values and all(type(value) in _NUMBERS for value in clause.values):
         # "Less than any of them" is "less than the greatest".
         bound = (max if clause.op in {Op.LESS, Op.LESS_OR_EQUAL} else min)(clause.values)
         return _BOUNDS[clause.op](name, bound, sense, judge)
@@ -221,15 +227,18 @@ _BOUNDS = {
 }
 
 
-def _is_own(attribute: Attribute) -> bool:
-    """An attribute of the context itself, not nested: one lookup."""
+def _is_own(clause: Clause) -> bool:
+    """Reads an attribute of the context itself, not nested: one lookup."""
+    attribute = clause.attribute
+    if clause.semantics.contexts is not Contexts.OPEN:
+        return False
     return attribute.kind == USER and len(attribute.path) == 1 and attribute.path[0] != TARGETING_KEY
 
 
 def _is_plain_text(clause: Clause) -> bool:
     return (
         clause.op in {Op.IN, Op.EQUAL}
-        and _is_own(clause.attribute)
+        and _is_own(clause)
         and clause.semantics.case is Case.SENSITIVE
         and all(type(value) is str for value in clause.values)
     )
@@ -278,7 +287,7 @@ def _valueless(clause: Clause) -> Predicate:
         return lambda _key, _attributes, _rules: sense
     if clause.op is Op.PRESENT:
         # The one operator whose question is absence itself: negated it is true for a missing attribute.
-        read = reader(clause.attribute)
+        read = reader(clause.attribute, clause.semantics.contexts)
         return lambda key, attributes, _rules: (read(key, attributes) is not None) is sense
     if not clause.values or not all(isinstance(value, str) for value in clause.values):
         what = "segments" if clause.op is Op.SEGMENT else "variants"

@@ -120,7 +120,8 @@ class _Explaining:
         except OpenFeatureError as error:
             note = f"{error.error_code}: {error.error_message}"
             return PrerequisiteResult(asked.flag, asked.variants, None, met=False, note=note)
-        counts = given.reason is not Reason.DISABLED or asked.off_flag is OffFlag.SERVES
+        off = given.reason is Reason.DISABLED and "prerequisite" not in given.flag_metadata
+        counts = not off or asked.off_flag is OffFlag.SERVES
         met = counts and given.variant in asked.variants
         note = "" if counts else "it is off"
         return PrerequisiteResult(asked.flag, asked.variants, given.variant, met=met, note=note)
@@ -136,7 +137,8 @@ class _Explaining:
         return tuple(self._clause(clause) for clause in rule.clauses)
 
     def _clause(self, clause: Clause) -> ClauseResult:
-        seen = None if clause.op is Op.ALWAYS else reader(clause.attribute)(self._key, self._attributes)
+        read = reader(clause.attribute, clause.semantics.contexts)
+        seen = None if clause.op is Op.ALWAYS else read(self._key, self._attributes)
         note = ""
         try:
             matched = predicate(clause)(self._key, self._attributes, self._ruleset)
@@ -193,13 +195,14 @@ class _Explaining:
 
     def _bucket(self, bucketing: Bucketing) -> tuple[int | None, str | None]:
         unit = self._unit(bucketing)
-        if unit is None:
+        made = algorithm(bucketing.algorithm)
+        if unit is None and made.place is None:
             return None, None
         try:
             place = position(bucketing, self._flag.key)(self._key, self._attributes)
         except OpenFeatureError:
             return None, unit
-        return algorithm(bucketing.algorithm).bucket(place), unit
+        return made.bucket(place), unit
 
 
 def _serve_text(serve: Serve) -> str:

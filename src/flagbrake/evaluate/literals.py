@@ -55,9 +55,16 @@ def version(value: Any, mode: Semver) -> Rank | None:
     if not isinstance(value, str):
         return None
     match = (_STRICT if mode is Semver.STRICT else _LENIENT).fullmatch(value)
+    if match is None and mode is Semver.LENIENT:
+        # The SDK completes an incomplete version by a pattern that sees its first line only.
+        head = value.partition("\n")[0]
+        match = None if _STRICT.fullmatch(head) else _LENIENT.fullmatch(head)
     if match is None:
         return None
     major, minor, patch, pre, _build = match.groups()
-    parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in pre.split(".")) if pre else ()
-    # A release (1) stands after its pre-releases (0).
-    return int(major), int(minor or 0), int(patch or 0), 0 if pre else 1, parts
+    try:
+        parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in pre.split(".")) if pre else ()
+        # A release (1) stands after its pre-releases (0).
+        return int(major), int(minor or 0), int(patch or 0), 0 if pre else 1, parts
+    except ValueError:  # more digits than Python reads
+        return None

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final
 
+from openfeature.exception import InvalidContextError
+
 from flagbrake.errors import InvalidInput, Unsupported
 from flagbrake.evaluate.literals import DAY, moment, version
 from flagbrake.model.clause import Case, Clause, Coercion, Dates, Op, Regex, Semver
@@ -45,13 +47,13 @@ def refuse_unsupported(clause: Clause) -> None:
     """Raise Unsupported for semantics that this evaluator does not have; it never answers a quiet false."""
     op, semantics = clause.op, clause.semantics
     trouble = ""
-    if semantics.coercion is not Coercion.STRICT and op not in VALUELESS:
+    if semantics.coercion not in {Coercion.STRICT, Coercion.DOUBLE} and op not in VALUELESS:
         trouble = f"coercion '{semantics.coercion}'"
     elif semantics.regex is not Regex.PYTHON and op is Op.MATCHES:
         trouble = f"regular expressions of '{semantics.regex}'"
     elif semantics.semver is Semver.SPLIT and op in _VERSION:
         trouble = f"versions read as '{semantics.semver}'"
-    elif semantics.dates is not Dates.RFC3339_OR_MILLIS and op in _DATE:
+    elif semantics.dates not in {Dates.RFC3339_OR_MILLIS, Dates.ISO_OR_MILLIS} and op in _DATE:
         trouble = f"dates read as '{semantics.dates}'"
     if trouble:
         raise Unsupported(f"Operator '{op}' with {trouble} cannot be evaluated yet.", cure="the dialect 'ours'")
@@ -175,6 +177,8 @@ def _any_of(op: Op, values: Collection[Any], read: Callable[[Any], Any]) -> Test
 
 def _number(clause: Clause) -> Test:
     values = _only(clause, is_number, "numbers", "a number, such as 18")
+    if clause.semantics.coercion is Coercion.DOUBLE:
+        return _double(clause)
     if clause.op is Op.BETWEEN:
         low, high = values
         return lambda value: is_number(value) and low <= value <= high
@@ -186,21 +190,44 @@ def _number(clause: Clause) -> Test:
     return lambda value: (type(value) in _NUMBERS or is_number(value)) and compare(value, bound)
 
 
+def _double(clause: Clause) -> Test:
+    from flagbrake.evaluate.vendors.launchdarkly import double  # few have flags of its dialect
+
+    values = [_readable(value, double) for value in clause.values]
+    if clause.op is Op.BETWEEN:
+        low, high = values
+        return lambda value: (seen := double(value)) is not None and low <= seen <= high
+    return _any_of(clause.op, values, double)
+
+
+def _readable(value: Any, read: Callable[[Any], Any]) -> Any:
+    try:
+        return read(value)
+    except InvalidContextError as error:
+        raise InvalidInput(f"{value!r} cannot be compared with: {error.error_message}", cure="another value") from None
+
+
 def _is(clause: Clause) -> Test:
     values = _only(clause, lambda v: isinstance(v, bool), "booleans", "true or false")
     return lambda value: isinstance(value, bool) and value in values
 
 
 def _date(clause: Clause) -> Test:
-    _only(clause, lambda v: moment(v) is not None, "moments", "2026-01-31T23:59:00Z or milliseconds since 1970")
-    values = [m for m in map(moment, clause.values) if m is not None]
+    read: Callable[[Any], Any] = moment
+    day = DAY
+    if clause.semantics.dates is Dates.ISO_OR_MILLIS:
+        from flagbrake.evaluate.vendors.launchdarkly import millis  # few have flags of its dialect
+
+        read, day = millis, DAY // 1000
+    known = [_readable(value, read) for value in clause.values]
+    _only(clause, lambda v: read(v) is not None, "moments", "2026-01-31T23:59:00Z or milliseconds since 1970")
     if clause.op is Op.BETWEEN_DATES:
-        low, high = values
-        return lambda value: (seen := moment(value)) is not None and low <= seen <= high
+        low, high = known
+        return lambda value: (seen := read(value)) is not None and low <= seen <= high
     if clause.op is Op.ON:
-        days = frozenset(m // DAY for m in values)
-        return lambda value: (seen := moment(value)) is not None and seen // DAY in days
-    return _any_of(clause.op, values, moment)
+        days = frozenset(m // day for m in known)
+        return lambda value: (seen := read(value)) is not None and seen // day in days
+    return _any_of(clause.op, known, read)
 
 
 def _version(clause: Clause) -> Test:

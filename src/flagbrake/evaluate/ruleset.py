@@ -206,9 +206,14 @@ class Ruleset:
         return member(key, attributes, self)
 
     def serves(self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]) -> bool:
-        """Is that flag on, and does it serve one of these variants? A missing flag does not."""
+        """Is that flag on, and does it serve one of these variants? A missing flag does not.
+
+        One that its own prerequisites stop is on, and serves its off variant.
+        """
         given = self._given(flag, key, attributes)
-        return given is not None and given.reason is not Reason.DISABLED and given.variant in variants
+        if given is None or given.variant not in variants:
+            return False
+        return given.reason is not Reason.DISABLED or "prerequisite" in given.flag_metadata
 
     def serves_or_off(
         self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]

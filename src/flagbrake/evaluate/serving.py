@@ -5,24 +5,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
 from openfeature.exception import InvalidContextError, TargetingKeyMissingError
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
-from flagbrake.evaluate.bucketing import Locate, algorithm, unit_text
+from flagbrake.evaluate.bucketing import Algorithm, Locate, Place, Position, algorithm, unit_text
 from flagbrake.evaluate.clauses import reader
 from flagbrake.model.clause import TARGETING_KEY, USER, Attribute
-from flagbrake.model.flag import Bucketing, Distribution, Flag, Serve
+from flagbrake.model.flag import Bucketing, Distribution, Flag, Serve, Weight
 from flagbrake.model.values import USE_DEFAULT, WHOLE
 
 Answer = FlagResolutionDetails[Any]
 #: The answer for a targeting key and attributes.
 Served = Callable[[str | None, Mapping[str, Any]], Answer]
-#: The unit's position for a targeting key and attributes.
-Position = Callable[[str | None, Mapping[str, Any]], int]
 #: Metadata of an answer, made once per outcome.
 Facts = Mapping[str, Any]
 
@@ -64,9 +61,11 @@ def off(flag: Flag, metadata: Facts) -> Served:
 
 def split(flag: Flag, distribution: Distribution, metadata: Facts) -> Served:
     """Compile a distribution. With one possible answer it needs no unit; otherwise a missing one is an error."""
-    weights = [w for w in distribution.weights if w.share]
-    served = [one(flag, w.variant, Reason.SPLIT, metadata) for w in weights]
+    made = algorithm(distribution.bucketing.algorithm)
+    served = [one(flag, w.variant, Reason.SPLIT, metadata) for w in weights_of(distribution, made)]
     inside = served[0] if len(served) == 1 else _choose(flag, distribution, served, metadata)
+    if made.place is not None and _is_targeting_key(distribution.bucketing) and _deals(distribution):
+        inside = _keyed(inside, flag.key)
     gate = distribution.gate
     if gate is None or gate.share == WHOLE:
         return inside
@@ -82,17 +81,32 @@ def split(flag: Flag, distribution: Distribution, metadata: Facts) -> Served:
     return gated
 
 
-def weights_of(distribution: Distribution) -> list[int]:
-    """The shares that are not zero, in order."""
-    return [w.share for w in distribution.weights if w.share]
+def _deals(distribution: Distribution) -> bool:
+    return sum(1 for weight in distribution.weights if weight.share) > 1
+
+
+def _keyed(inside: Served, owner: str) -> Served:
+    """A vendor's SDK gives the same stand-in to all who have no key; ours says so."""
+
+    def keyed(key: str | None, attributes: Mapping[str, Any]) -> Answer:
+        if not key:
+            raise TargetingKeyMissingError(f"'{owner}' is split by targeting key, and the context has none.")
+        return inside(key, attributes)
+
+    return keyed
+
+
+def weights_of(distribution: Distribution, made: Algorithm) -> list[Weight]:
+    """The weights that somebody may get, in order: shares of zero only where every context has a place."""
+    return [w for w in distribution.weights if w.share or made.place is not None]
 
 
 def _choose(flag: Flag, distribution: Distribution, served: list[Served], metadata: Facts) -> Served:
     bucketing = distribution.bucketing
     made = algorithm(bucketing.algorithm)
     # The last bound is the whole: not asked.
-    bounds = [made.bound(upto) for upto in accumulate(weights_of(distribution))][:-1]
-    if len(bounds) == 1 and _is_targeting_key(bucketing):
+    bounds = made.bounds([w.share for w in weights_of(distribution, made)])[:-1]
+    if len(bounds) == 1 and _is_targeting_key(bucketing) and made.place is None:
         return _either_by_key(flag, distribution, made.locate(bucketing, flag.key), bounds[0], metadata)
     place = position(bucketing, flag.key)
     if len(bounds) == 1:
@@ -110,7 +124,7 @@ def _choose(flag: Flag, distribution: Distribution, served: list[Served], metada
     return among
 
 
-def _either_by_key(flag: Flag, distribution: Distribution, locate: Locate, bound: int, metadata: Facts) -> Served:
+def _either_by_key(flag: Flag, distribution: Distribution, locate: Locate, bound: Place, metadata: Facts) -> Served:
     """The commonest split, two variants by targeting key, without a call beyond the hash."""
     (one_name, one_value), (other_name, other_value) = (
         (w.variant, found.value) for w in distribution.weights if w.share and (found := flag.variant(w.variant))
@@ -136,9 +150,12 @@ def position(bucketing: Bucketing, owner: str) -> Position:
 
     The function raises TargetingKeyMissingError when the attribute that names the unit is absent, empty or
     not a string or whole number: also for an attribute other than the targeting key, for the unit is what
-    the context does not say.
+    the context does not say. An algorithm with places of its own for such contexts raises nothing.
     """
-    locate = algorithm(bucketing.algorithm).locate(bucketing, owner)
+    made = algorithm(bucketing.algorithm)
+    if made.place is not None:
+        return made.place(bucketing, owner)
+    locate = made.locate(bucketing, owner)
     if bucketing.override is not None:
         return _by_override(bucketing.override, position(replace(bucketing, override=None), owner), locate)
     attribute = bucketing.attribute
@@ -146,7 +163,7 @@ def position(bucketing: Bucketing, owner: str) -> Position:
         return _by_targeting_key(locate, owner)
     read = reader(attribute)
 
-    def by_attribute(key: str | None, attributes: Mapping[str, Any]) -> int:
+    def by_attribute(key: str | None, attributes: Mapping[str, Any]) -> Place:
         unit = unit_text(read(key, attributes))
         if unit is None:
             raise TargetingKeyMissingError(f"'{owner}' is split by '{attribute}', which the context does not have.")
@@ -162,7 +179,7 @@ def _by_override(override: Attribute, usual: Position, locate: Locate) -> Positi
     """Where the unit named by ``override`` falls; where it names none, the usual unit."""
     read = reader(override)
 
-    def by_override(key: str | None, attributes: Mapping[str, Any]) -> int:
+    def by_override(key: str | None, attributes: Mapping[str, Any]) -> Place:
         unit = unit_text(read(key, attributes))
         if unit is None:
             return usual(key, attributes)
@@ -175,7 +192,7 @@ def _by_override(override: Attribute, usual: Position, locate: Locate) -> Positi
 
 
 def _by_targeting_key(locate: Locate, owner: str) -> Position:
-    def by_key(key: str | None, _attributes: Mapping[str, Any]) -> int:
+    def by_key(key: str | None, _attributes: Mapping[str, Any]) -> Place:
         if not key:
             raise TargetingKeyMissingError(f"'{owner}' is split by targeting key, and the context has none.")
         try:

@@ -176,7 +176,7 @@ def _is_private(name: str, value: Any) -> bool:
     return name == "privateAttributes" and isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: PLR0911 - one answer per type
     """A value as LaunchDarkly sees it, ``None`` for what it does not; containers as they are, lists without nulls."""
     match value:
         case bool() | str() | int() | Mapping():
