@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from flagbrake_contract import Outcome, all_rules, guarding, judge
+from flagbrake_contract import Outcome, all_rules, guarding, judge, level0
 from tests.contract.broken_answers import ANSWERS
+from tests.contract.broken_bounds import BOUNDS
 from tests.contract.broken_calls import USES
 from tests.contract.broken_controls import WRITERS
 from tests.contract.broken_events import EVENTS
 from tests.contract.broken_guards import GUARDS
+from tests.contract.broken_level0 import LEVEL0
 from tests.contract.broken_life import LIVES
 from tests.contract.broken_people import PEOPLE
 from tests.contract.broken_reading import READERS
@@ -22,8 +24,10 @@ SABOTAGES: list[Sabotage] = [
     *PEOPLE,
     *USES,
     *LIVES,
+    *BOUNDS,
     *EVENTS,
     *GUARDS,
+    *LEVEL0,
     *READERS,
     *WRITERS,
     *ALL_ROWS,
@@ -34,7 +38,8 @@ SABOTAGES: list[Sabotage] = [
 def test_the_rule_named_for_it_catches(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch):
     """A defect breaks its rule."""
     for name, broken in sabotage.instead.items():
-        monkeypatch.setattr(guarding, name, broken)
+        for module in (guarding, level0):
+            monkeypatch.setattr(module, name, broken, raising=False)
     with sabotage.harness() as harness:
         verdict = judge(RULES[sabotage.rule], harness)
     assert verdict.outcome is Outcome.FAILED, verdict

@@ -38,7 +38,9 @@ class Peer:
     @property
     def capabilities(self) -> dict[ProviderCapability, Support]:
         """FULL but for what the vendor cannot do: what a provider merely leaves out counts as promised."""
-        return {**ALL, **dict.fromkeys(self.cannot, Support.VENDOR_CANNOT)}
+        # To tell the keys is a method of our port: nobody else's provider could have it.
+        port = () if self.ours else (ProviderCapability.KEYS,)
+        return {**ALL, **dict.fromkeys((*port, *self.cannot), Support.VENDOR_CANNOT)}
 
 
 class NotExpressible(Exception):

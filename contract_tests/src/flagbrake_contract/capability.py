@@ -33,6 +33,7 @@ class ProviderCapability(StrEnum):
     AUTHENTICATION = "authentication"
     HANGING_INIT = "hanging-init"
     FORK = "fork"
+    KEYS = "keys"
 
 
 #: Everything: what a harness declares unless it says otherwise.
