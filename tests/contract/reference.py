@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
 from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.track import TrackingEventDetails
 
 from flagbrake.errors import Conflict, InvalidInput, NotAllowed, NotFound, VendorUnavailable
 from flagbrake.evaluate.checks import check
@@ -36,6 +37,7 @@ from flagbrake.model.state import (
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.provider import FlagProvider
 from flagbrake_contract import Harness
+from flagbrake_contract.harness import Arrived
 
 SECRET = "sdk-key-that-nobody-may-see"
 Listener = Callable[[str, frozenset[str]], None]
@@ -51,6 +53,7 @@ class Vendor:
         self.listeners: list[Listener] = []
         self.audit: list[tuple[str, str, str]] = []
         self.versions = itertools.count(1)
+        self.tracked: list[Arrived] = []
         self.lock = threading.RLock()
         # A thread of the parent may hold the lock when a test forks.
         self.renew = lambda: setattr(self, "lock", threading.RLock())
@@ -79,14 +82,23 @@ class Vendor:
             for listener in list(self.listeners):
                 listener(what, keys)
 
+    def damage(self, key: str) -> None:
+        """Half a document, told as a change."""
+        with self.lock:
+            self.documents[key] = '{"kind": "string", "variants": '
+            self._tell("changed", frozenset({key}))
+
     def flags(self) -> dict[str, Flag]:
-        """All flags, parsed."""
-        return {key: flag_from_data(json.loads(text)) for key, text in self.documents.items()}
+        """All flags that can be read."""
+        found = {key: self.flag(key) for key in self.documents}
+        return {key: flag for key, flag in found.items() if flag is not None}
 
     def flag(self, key: str) -> Flag | None:
-        """One flag, parsed."""
-        text = self.documents.get(key)
-        return flag_from_data(json.loads(text)) if text else None
+        """One flag, ``None`` if it is not there or damaged."""
+        try:
+            return flag_from_data(json.loads(self.documents[key]))
+        except (KeyError, ValueError):
+            return None
 
 
 class ReferenceProvider(FlagProvider):
@@ -150,6 +162,17 @@ class ReferenceProvider(FlagProvider):
     def value_of(self, flag_key: str, variant: str) -> Any:
         """A variant's value."""
         return self.rules.value_of(flag_key, variant)
+
+    def track(
+        self,
+        tracking_event_name: str,
+        evaluation_context: EvaluationContext | None = None,
+        tracking_event_details: TrackingEventDetails | None = None,
+    ) -> None:
+        """Hand it to the vendor."""
+        details = tracking_event_details or TrackingEventDetails()
+        unit = evaluation_context.targeting_key if evaluation_context else None
+        self.vendor.tracked.append((tracking_event_name, unit, details.value, details.attributes))
 
     def keys(self) -> Collection[str]:
         """The snapshot's."""
@@ -283,6 +306,8 @@ def reference(
             "ApprovalRequired": lambda: refusing(ApprovalRequired("Two people decide.", cure="ask bob")),
             "RetryLater": lambda: refusing(RetryLater("Too many writes.", after=3.0)),
         },
+        "tracked": lambda: vendor.tracked,
+        "damage": vendor.damage,
         "in_process": True,
         "patience": 3.0,
         "start_within": 3.0,

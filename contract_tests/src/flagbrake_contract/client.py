@@ -15,7 +15,7 @@ from flagbrake.model.values import FlagKind
 from flagbrake_contract.ask import DEFAULTS, SOMEBODY, user
 from flagbrake_contract.capability import ProviderCapability as Cap
 from flagbrake_contract.harness import Harness
-from flagbrake_contract.rules import add, area, holds, rule, same
+from flagbrake_contract.rules import Said, add, area, holds, rule, same
 
 area("client", "Through the OpenFeature client", repair="keep to the resolvers' signatures and types; the client calls "
      "with keywords flag_key, default_value, evaluation_context")  # fmt: skip
@@ -105,6 +105,23 @@ def tracking_direct(h: Harness) -> None:
     """provider.track takes (name, context, details) by position and does not raise without a context."""
     h.provider.track("checkout", None, None)
     h.provider.track("checkout", SOMEBODY)
+
+
+@rule()
+def tracking_arrives(h: Harness) -> None:
+    """What is tracked arrives at the vendor: the event, who it is about, and its value. Asked where it can be seen.
+
+    Repair: hand it to the vendor's own track; a track that does nothing loses events that people count on.
+    """
+    h.tracked()
+    event = h.key("event")
+    h.client.track(event, user("ann"), TrackingEventDetails(99.5).add("currency", "EUR"))
+    h.eventually(
+        lambda: [t for t in h.tracked() if t[0] == event], expected=f"{event} at the vendor", came=lambda: Said("none")
+    )
+    arrived = [t for t in h.tracked() if t[0] == event]
+    same([t[:3] for t in arrived], [(event, "ann", 99.5)], "event, targeting key, value")
+    same([t[3].get("currency") for t in arrived], ["EUR"], "attributes")
 
 
 @rule(spec="2.3.1")

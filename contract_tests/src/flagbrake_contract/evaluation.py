@@ -10,6 +10,7 @@ from openfeature.flag_evaluation import Reason
 from flagbrake.model.flag import Targets
 from flagbrake.model.values import FlagKind
 from flagbrake_contract import answers as _answers
+from flagbrake_contract import bounds as _bounds
 from flagbrake_contract import cases as _cases
 from flagbrake_contract import client as _client
 from flagbrake_contract import concurrency as _concurrency
@@ -23,7 +24,7 @@ from flagbrake_contract.guard import check_deviations
 from flagbrake_contract.harness import Harness
 from flagbrake_contract.rules import Level, add, area, holds, rule, same
 
-_MODULES = (_cases, _answers, _client, _targeting, _context, _lifecycle, _concurrency)
+_MODULES = (_cases, _answers, _client, _targeting, _context, _lifecycle, _bounds, _concurrency)
 
 
 class ProviderContract(Contract):
@@ -200,6 +201,26 @@ def errors_repeat(h: Harness) -> None:
     same(succeeds(ask(h.provider, key, "default")).value, "here")
 
 
+@rule()
+def errors_bad_definition(h: Harness) -> None:
+    """A definition that is none takes no other flag with it: the others are served and followed, also by a new start.
+
+    The damaged one answers something, an error or what was known before; the call does not raise.
+
+    Repair: read each definition by itself; what cannot be read is one flag's error and an alarm in the log.
+    """
+    flag, bad = h.serving("x"), h.key("bad")
+    same(succeeds(ask(h.provider, flag.key, "default")).value, "x", "before the damage")
+    h.damage(bad)
+    same(succeeds(ask(h.provider, flag.key, "default")).value, "x", "another flag")
+    with h.session() as session:
+        same(succeeds(ask(session.provider, flag.key, "default")).value, "x", "another flag, after a new start")
+        h.serving("y", key=flag.key)
+        for provider, who in ((session.provider, "the new one"), (h.provider, "the old one")):
+            same(succeeds(ask(provider, flag.key, "default")).value, "y", f"a change of another flag, {who}")
+            ask(provider, bad, "default")
+
+
 # --- reasons, variants, metadata -------------------------------------------------------------------------
 
 STANDARD = frozenset(str(reason) for reason in Reason)
@@ -310,6 +331,14 @@ def off_without_variant(h: Harness) -> None:
     same(answer.value, "default")
     same(str(answer.reason), "DISABLED", "reason")
     same(answer.variant, None, "variant")
+
+
+@rule(Cap.DISABLED_FLAGS)
+def off_without_variant_boolean(h: Harness) -> None:
+    """A boolean flag that is off and has no off variant serves the caller's default as well, True or False."""
+    flag = h.serving(True, on=False, off_variant=None)
+    for default in (True, False):
+        same(succeeds(ask(h.provider, flag.key, default), f"default {default}").value, default, f"default {default}")
 
 
 @rule(Cap.DISABLED_FLAGS, Cap.TARGETING)

@@ -80,6 +80,12 @@ MATCHES: Final = (
             {"since": datetime(2025, 6, 1, tzinfo=UTC)}, "A datetime compares as a moment."),
     Matches("after_text", when("since", Op.AFTER, "2026-01-01T00:00:00Z"), {"since": "2026-01-01T05:31:00+05:30"},
             {"since": "2026-01-01T05:29:00+05:30"}, "An RFC 3339 text is a moment, its offset counts."),
+    Matches("after_naive", when("since", Op.AFTER, "2026-01-01T00:00:00Z"), {"since": datetime(2026, 6, 1)},  # noqa: DTZ001 - the case
+            {"since": datetime(2025, 6, 1)}, "A naive datetime is a moment in UTC."),  # noqa: DTZ001 - the case
+    Matches("datetime_no_number", when("since", Op.GREATER, 18), {"since": 19},
+            {"since": datetime(2026, 6, 1, tzinfo=UTC)}, "A datetime is no number: it is not greater than one."),
+    Matches("structure_no_text", when("org", Op.CONTAINS, "acme"), {"org": "acme corp"}, {"org": {"name": "acme"}},
+            "A structure is no text: what its text would contain does not match."),
     Matches("nested", when("/org/plan", Op.IN, "pro"), {"org": {"plan": "pro"}}, {"org": {"plan": "free"}},
             "A path reads a nested attribute."),
     Matches("boolean", when("beta", Op.IS, True), {"beta": True}, {"beta": "true"}, "A boolean is a boolean."),
@@ -97,6 +103,16 @@ def _matches(row: Matches) -> None:
 
 for _row in MATCHES:
     _matches(_row)
+
+
+@rule(Cap.TARGETING)
+def targeting_datetime_text(h: Harness) -> None:
+    """A datetime compared with a text gives an answer, matching or not, and no error."""
+    key = _ruled(h, when("since", Op.EQUAL, "2026-06-01T00:00:00+00:00"))
+    same(succeeds(ask(h.provider, key, "default", user("u", since="2026-06-01T00:00:00+00:00"))).value, _HIT)
+    for moment in (datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 1)):  # noqa: DTZ001 - the case
+        answer = succeeds(ask(h.provider, key, "default", user("u", since=moment)), f"with {moment!r}")
+        holds(answer.value in ("x", _HIT), expected=f"x or {_HIT}", came=answer.value)
 
 
 @rule(Cap.TARGETING, witness=True)
