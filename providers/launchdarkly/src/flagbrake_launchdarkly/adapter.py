@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from flagbrake.errors import Unsupported
 from flagbrake.ports.adapter import Adapter, AdapterSettings
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.provider import FlagProvider
+from flagbrake_launchdarkly.options import AGENT_OPTIONS, CONTROL_OPTIONS, SdkOptions
 
 
 class LaunchDarklyAdapter(Adapter):
     """LaunchDarkly."""
 
     name: ClassVar[str] = "launchdarkly"
+    options: ClassVar[Mapping[str, str]] = MappingProxyType({**AGENT_OPTIONS, **CONTROL_OPTIONS})
+    admin_options: ClassVar[frozenset[str]] = frozenset({"api_token"})
 
     def provider(self, settings: AdapterSettings) -> FlagProvider:
-        """The data plane."""
-        raise Unsupported("'launchdarkly' cannot do this yet: provider.")
+        """The data plane; the vendor's SDK is loaded when it starts.
+
+        Raises:
+            ConfigError: an option that cannot be used, or no SDK key.
+        """
+        from flagbrake_launchdarkly.provider import LaunchDarklyProvider  # late: the control plane does without
+
+        return LaunchDarklyProvider(SdkOptions.read(settings.options))
 
     def control(self, settings: AdapterSettings) -> FlagControl:
         """The control plane."""
