@@ -1,0 +1,115 @@
+"""The management API of segments."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from typing import Final
+
+from flagbrake_launchdarkly.emulator.account import Account
+from flagbrake_launchdarkly.emulator.calls import Answer, Call, Serve
+from flagbrake_launchdarkly.emulator.editing import Json, clause_of, new_id
+from flagbrake_launchdarkly.emulator.flags import link, now
+from flagbrake_launchdarkly.emulator.refusals import Refusal, invalid, missing
+
+_SEGMENTS: Final = "/api/v2/segments/{project}/{environment}"
+
+
+def put(account: Account, environment: str, sdk: Json, *, by: str) -> int:
+    """Seed a segment from its streamed form; its version."""
+    with account.lock:
+        account.environment(environment)
+        present = account.segments(environment).get(sdk["key"])
+        made = copy.deepcopy(present) if present is not None else new_segment(sdk["key"], sdk["key"])
+        for name in ("included", "excluded", "includedContexts", "excludedContexts", "salt", "unbounded", "generation"):
+            if sdk.get(name) is not None:
+                made[name] = sdk[name]
+        if "rules" in sdk:
+            made["rules"] = [
+                {"_id": rule.get("id") or new_id(), **rule, "clauses": [clause_of(one) for one in rule["clauses"]]}
+                for rule in sdk["rules"]
+            ]
+        account.commit_segment(environment, sdk["key"], made, by=by)
+        return int(account.segments(environment)[sdk["key"]]["version"])
+
+
+def new_segment(key: str, name: str) -> Json:
+    """An empty segment."""
+    return {
+        "key": key,
+        "name": name,
+        "description": "",
+        "tags": [],
+        "creationDate": now(),
+        "lastModifiedDate": now(),
+        "included": [],
+        "excluded": [],
+        "includedContexts": [],
+        "excludedContexts": [],
+        "rules": [],
+        "salt": secrets.token_hex(16),
+        "version": 0,
+        "deleted": False,
+        "unbounded": False,
+        "generation": 1,
+    }
+
+
+def list_segments(call: Call) -> Answer:
+    """``GET /segments/{p}/{e}``."""
+    call.account.environment(call.path["environment"])
+    items = [_shown(call, one) for one in call.account.segments(call.path["environment"]).values()]
+    return 200, {"items": items, "_links": {"self": link(_href(call))}, "totalCount": len(items)}
+
+
+def get_segment(call: Call) -> Answer:
+    """``GET /segments/{p}/{e}/{s}``."""
+    return 200, _shown(call, _segment(call))
+
+
+def create_segment(call: Call) -> Answer:
+    """``POST /segments/{p}/{e}``."""
+    call.account.environment(call.path["environment"])
+    body = call.object()
+    key, name = body.get("key"), body.get("name")
+    if not isinstance(key, str) or not key or not isinstance(name, str) or not name:
+        raise invalid("key and name are required")
+    if key in call.account.segments(call.path["environment"]):
+        raise Refusal(409, "Segment key already exists", code="conflict")
+    made = new_segment(key, name)
+    made.update(description=body.get("description") or "", tags=list(body.get("tags") or ()))
+    call.account.commit_segment(call.path["environment"], key, made, by=call.token, verb="created")
+    return 201, _shown(call, made)
+
+
+def delete_segment(call: Call) -> Answer:
+    """``DELETE /segments/{p}/{e}/{s}``."""
+    key = _segment(call)["key"]
+    call.account.commit_segment(call.path["environment"], key, None, by=call.token, verb="deleted")
+    return 204, None
+
+
+SERVED: Final[list[tuple[str, str, Serve]]] = [
+    ("GET", _SEGMENTS, list_segments),
+    ("POST", _SEGMENTS, create_segment),
+    ("GET", f"{_SEGMENTS}/{{segment}}", get_segment),
+    ("DELETE", f"{_SEGMENTS}/{{segment}}", delete_segment),
+]
+
+
+def _segment(call: Call) -> Json:
+    call.account.environment(call.path["environment"])
+    found = call.account.segments(call.path["environment"]).get(call.path["segment"])
+    if found is None:
+        raise missing("Unknown segment key")
+    return found
+
+
+def _href(call: Call) -> str:
+    return f"/api/v2/segments/{call.account.project}/{call.path['environment']}"
+
+
+def _shown(call: Call, segment: Json) -> Json:
+    made = {name: value for name, value in segment.items() if name != "salt"}
+    made["_links"] = {"self": link(f"{_href(call)}/{segment['key']}"), "parent": link(_href(call))}
+    return made
