@@ -39,8 +39,10 @@ def definition(flag: Flag) -> dict[str, Any]:
 
 
 def _with_lists(logic: Any) -> Any:
-    """Membership in a list that an attribute holds has words of its own."""
+    """Membership in a list that an attribute holds has words of its own; a text equals a text by ``==``."""
     match logic:
+        case {"===": [{"var": str(name)}, str(value)]}:
+            return {"==": [{"var": name}, value]}
         case {"in": [{"var": str(name)}, [value]]} if name != TARGETING_KEY:
             return {"or": [logic, {"some": [{"var": name}, {"===": [{"var": ""}, value]}]}]}
         case dict():
@@ -73,6 +75,10 @@ def flagd(folder: Path) -> Iterator[Harness]:
         flags[flag.key] = definition(flag)
         write()
 
+    def damage(key: str) -> None:
+        flags[key] = {"state": "ENABLED", "variants": "none", "defaultVariant": 5}
+        write()
+
     def remove(key: str) -> None:
         del flags[key]
         write()
@@ -90,6 +96,7 @@ def flagd(folder: Path) -> Iterator[Harness]:
         make,
         seed,
         remove=remove,
+        damage=damage,
         settle=lambda: fleet.settle(seen),
         break_vendor=lambda: file.replace(away),
         restore_vendor=lambda: away.replace(file) if not file.exists() else None,

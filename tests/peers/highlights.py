@@ -37,13 +37,14 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "What does turning a flag off do?",
-        ("off.boolean", "off.serves_off_variant", "off.without_variant",
+        ("off.boolean", "off.serves_off_variant", "off.without_variant", "off.without_variant_boolean",
          "off.beats_targets"),
     ),
     (
         "Which keys and attributes break an evaluation?",
         ("keys.url", "keys.blanks", "attributes.datetime_utc", "attributes.datetime_naive", "targeting.after",
-         "targeting.after_text", "attributes.structure", "targeting.nested", "attributes.list",
+         "targeting.after_naive", "targeting.after_text", "targeting.datetime_text", "targeting.datetime_no_number",
+         "attributes.structure", "targeting.nested", "targeting.structure_no_text", "attributes.list",
          "targeting.list_attribute", "attributes.decimal", "attributes.object", "reserved.kind", "reserved.kind_multi",
          "reserved.user_id", "reserved.properties"),
     ),
@@ -69,11 +70,19 @@ HIGHLIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
          "threads.while_changing", "fork.evaluates", "fork.follows"),
     ),
     (
-        "Does tracking reach the application's call unharmed?",
-        ("tracking.call", "tracking.bare", "tracking.direct"),
+        "Does tracking harm the application's call, and does it arrive?",
+        ("tracking.call", "tracking.bare", "tracking.direct", "tracking.arrives"),
     ),
     (
         "What if the vendor is away, refuses the key or never answers?",
         ("outage.start", "outage.rejected", "outage.hanging", "outage.goes_on", "outage.fast"),
+    ),
+    (
+        "Who waits for the vendor?",
+        ("outage.constructor", "outage.unready_fast", "outage.hanging_answer", "outage.hanging_loop"),
+    ),
+    (
+        "What does one damaged definition do to the others?",
+        ("errors.bad_definition",),
     ),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from ldclient.versioned_data_kind import FEATURES
 from flagbrake.model.clause import Clause, Op
 from flagbrake.model.flag import Flag, Serve
 from flagbrake_contract import Harness, ProviderCapability
+from flagbrake_contract.harness import Arrived
 from tests.peers.kit import Answer, Asked, Fleet, Loopback, NotExpressible, Peer, silent_server
 
 Cap = ProviderCapability
@@ -120,6 +121,13 @@ class Stream:
             self.flags[flag.key] = data = definition(flag, self.version)
             self._tell("patch", {"path": f"/flags/{flag.key}", "data": data})
 
+    def damage(self, key: str) -> None:
+        """Half a definition."""
+        with self._lock:
+            self.version += 1
+            self.flags[key] = data = {"key": key, "version": self.version, "variations": "none"}
+            self._tell("patch", {"path": f"/flags/{key}", "data": data})
+
     def remove(self, key: str) -> None:
         """Delete a flag and tell."""
         with self._lock:
@@ -162,6 +170,7 @@ def launchdarkly(_: Path, *, start_wait: float = 5) -> Iterator[Harness]:
     """The real client on its streaming protocol."""
     service, fleet = Stream(), Fleet()
     loopback = Loopback(service.answer)
+    tracked: list[Arrived] = []
 
     def make(url: str = loopback.url, key: str = _KEY) -> Any:
         config = Config(
@@ -173,7 +182,13 @@ def launchdarkly(_: Path, *, start_wait: float = 5) -> Iterator[Harness]:
             diagnostic_opt_out=True,
             initial_reconnect_delay=0.2,
         )
-        return fleet.add(LaunchDarklyProvider(config, start_wait), started=True)
+        provider = LaunchDarklyProvider(config, start_wait)
+        provider.client.track = heard
+        return fleet.add(provider, started=True)
+
+    def heard(event: str, context: Any, data: Any = None, metric_value: float | None = None) -> None:
+        # Analytics are off: what the SDK is given counts as arrived.
+        tracked.append((event, context.key, metric_value, data or {}))
 
     def seen(provider: Any) -> bool:
         if not provider.client.is_initialized():
@@ -192,6 +207,8 @@ def launchdarkly(_: Path, *, start_wait: float = 5) -> Iterator[Harness]:
                 make,
                 service.put,
                 remove=service.remove,
+                tracked=lambda: tracked,
+                damage=service.damage,
                 settle=settle,
                 break_vendor=loopback.stop,
                 restore_vendor=loopback.start,

@@ -30,7 +30,8 @@ How to read it, in fairness:
 - **flagbrake** marks what we demand on top, of ourselves first: our targeting dialect, reasons, off values, threads,
   forks, secrets. A provider that does not keep such a rule breaks no promise it ever made.
 - `yes` kept, `**no**` a MUST broken, `no` a SHOULD or a rule of ours broken, `-` its vendor cannot (with the reason in
-  its section), `n/e` the flag that the rule needs has no counterpart in its format, so nothing could be asked.
+  its section) or the comparison has no means to ask it, `n/e` the flag that the rule needs has no counterpart in its
+  format, so nothing could be asked.
 - A rule counts as broken when any part of it is: one that asks five questions and gets four right answers is broken.
 - What our own providers are known to break is broken here too.
 """

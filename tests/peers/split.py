@@ -17,6 +17,7 @@ from flagbrake.model.clause import Clause, Op
 from flagbrake.model.flag import Distribution, Flag, Rule, Serve
 from flagbrake.model.values import FlagKind
 from flagbrake_contract import Harness, ProviderCapability
+from flagbrake_contract.harness import Arrived
 from tests.peers.kit import Fleet, Loopback, NotExpressible, Peer, refused_port, silent_server
 
 Cap = ProviderCapability
@@ -165,6 +166,11 @@ class File:
         self._flags[flag.key] = definition(flag, self._version + 1)
         self._write()
 
+    def damage(self, key: str) -> None:
+        """Half a definition."""
+        self._flags[key] = {"name": key, "changeNumber": self._version + 1, "conditions": "none"}
+        self._write()
+
     def remove(self, key: str) -> None:
         """A deleted flag is an archived one: what is missing in the file stays as it was."""
         self._flags[key] |= {"status": "ARCHIVED", "changeNumber": self._version + 1}
@@ -216,11 +222,19 @@ def split(folder: Path) -> Iterator[Harness]:
     """While the vendor is away, new providers are made in network mode against a port where nobody listens."""
     file, fleet = File(folder), Fleet()
     away = threading.Event()
+    tracked: list[Arrived] = []
 
     def make() -> Any:
         if away.is_set():
             return fleet.add(networked(refused_port()))
-        return fleet.add(file.provider(), started=True)
+        provider = file.provider()
+        provider._split_client_wrapper.split_client.track = heard
+        return fleet.add(provider, started=True)
+
+    def heard(key: str, traffic_type: str, event: str, value: float | None = None, properties: Any = None) -> bool:
+        # Localhost mode sends nothing: what the SDK is given counts as arrived.
+        tracked.append((event, key, value, properties or {}))
+        return True
 
     def settle() -> None:
         for provider in fleet.running:
@@ -233,6 +247,8 @@ def split(folder: Path) -> Iterator[Harness]:
                 make,
                 file.put,
                 remove=file.remove,
+                tracked=lambda: tracked,
+                damage=file.damage,
                 settle=settle,
                 break_vendor=away.set,
                 restore_vendor=away.clear,

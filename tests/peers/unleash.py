@@ -151,9 +151,7 @@ def _in(name: str, values: list[str], *, inverted: bool = False) -> dict[str, An
 
 
 def _constraint(clause: Clause) -> dict[str, Any]:
-    if len(clause.attribute.path) > 1:
-        raise NotExpressible("Unleash reads no nested attributes")
-    name = clause.attribute.path[0]
+    name = ".".join(clause.attribute.path)
     if clause.op in {Op.IN, Op.IS}:
         return _in(name, [_text(v) for v in clause.values], inverted=clause.negate)
     if clause.op not in _OPS:
@@ -207,6 +205,9 @@ def unleash(build: Callable[..., Any], peer: Callable[[], Peer], folder: Path) -
     def seed(flag: Flag) -> None:
         server.features[flag.key] = definition(flag)
 
+    def damage(key: str) -> None:
+        server.features[key] = {"name": key, "enabled": True, "strategies": "none"}
+
     def make(url: str = "", key: str = _KEY) -> Any:
         name = f"contract-{len(fleet.made)}"  # a name of its own, so a cache of its own
         return fleet.add(build(f"{url or loopback.url}/api", name, key, str(folder / name)))
@@ -223,6 +224,7 @@ def unleash(build: Callable[..., Any], peer: Callable[[], Peer], folder: Path) -
                 make,
                 seed,
                 remove=server.features.pop,
+                damage=damage,
                 settle=settle,
                 break_vendor=loopback.stop,
                 restore_vendor=loopback.start,
@@ -244,7 +246,8 @@ _CANNOT = {
 }
 _HOW = (
     "the real SDK against a loopback server of /api/client/features, its next poll brought forward at each change; "
-    "True and False are a feature that is on or at 0 %, other values the payload of a strategy variant"
+    "True and False are a feature that is on or at 0 %, other values the payload of a strategy variant; a nested "
+    "attribute is asked for by a dotted property name, the only name that a vendor without nesting has for it"
 )
 
 UNLEASH = Peer(
