@@ -185,16 +185,21 @@ def compile_split(
 
 
 def _individual(treatments: list[JSON], traffic_type: str) -> list[JSON]:
-    conditions = []
-    for treatment in treatments:
+    """The keys of all treatments, then their segments, each in the order of treatments."""
+
+    def made(treatment: JSON, label: str, matcher: JSON) -> JSON:
         everybody = [{"treatment": treatment["name"], "size": 100}]
-        if keys := treatment.get("keys"):
-            matcher = compile_matcher({"type": "IN_LIST_STRING", "strings": keys}, traffic_type=traffic_type)
-            conditions.append(_condition("WHITELIST", "whitelisted", [matcher], everybody))
-        for name in treatment.get("segments") or ():
-            matcher = compile_matcher({"type": "IN_SEGMENT", "string": name}, traffic_type=traffic_type)
-            conditions.append(_condition("WHITELIST", "whitelisted segment", [matcher], everybody))
-    return conditions
+        return _condition("WHITELIST", label, [compile_matcher(matcher, traffic_type=traffic_type)], everybody)
+
+    keys = [
+        made(t, "whitelisted", {"type": "IN_LIST_STRING", "strings": t["keys"]}) for t in treatments if t.get("keys")
+    ]
+    segments = [
+        made(t, "whitelisted segment", {"type": "IN_SEGMENT", "string": name})
+        for t in treatments
+        for name in t.get("segments") or ()
+    ]
+    return [*keys, *segments]
 
 
 def _rule(rule: JSON, traffic_type: str, rule_based: Collection[str]) -> JSON:

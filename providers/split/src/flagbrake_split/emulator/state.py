@@ -209,7 +209,7 @@ class State:
             hashing=live.hashing,
             change_number=live.change_number,
             traffic_type=self._traffic_type(self.flags.get(name)),
-            flag_sets=[s["id"] for s in live.definition.get("flagSets") or ()],
+            flag_sets=[s.get("name") or s["id"] for s in live.definition.get("flagSets") or ()],
             rule_based=plane.rule_based,
         )
 
