@@ -6,12 +6,15 @@ import logging
 import threading
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from flagbrake.control.deadlines import call
 from flagbrake.model.receipt import Ack, Hearing
 from flagbrake.ports.clock import Clock
 from flagbrake.ports.kills import Process
+
+if TYPE_CHECKING:
+    from flagbrake.control.plane import Plane
 
 _log = logging.getLogger("flagbrake.control")
 
@@ -30,6 +33,14 @@ class Listeners(Protocol):
         Raises:
             StoreUnavailable: nobody knows.
         """
+
+
+class Nobody:
+    """The listeners of level 0."""
+
+    def live(self, within: float = ALIVE, *, applied: int | None = None) -> Sequence[Process]:
+        """None that anybody knows of."""
+        return ()
 
 
 def name_of(process: Process) -> str:
@@ -105,6 +116,13 @@ def hear(
         left=tuple(sorted(name_of(p) for p in left.values())),
         waited_ms=waited,
     )
+
+
+def unreported(plane: Plane) -> Hearing:
+    """What is known of a vendor's flag: it reads back as written; who has applied it, nobody says."""
+    place = f"{plane.control.name if plane.control else plane.store}, environment {plane.environment}"
+    level = "" if plane.acknowledged_in else "level 0: "
+    return Hearing(reported=False, detail=f"{level}no process reports; written and read back in {place}")
 
 
 def _ms(process: Process, since: datetime) -> float | None:

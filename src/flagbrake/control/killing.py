@@ -12,7 +12,7 @@ from flagbrake.control import prior
 from flagbrake.control.aim import Target, look_around, take_aim
 from flagbrake.control.coverage import covered, dependents
 from flagbrake.control.deadlines import Job, Overdue, call
-from flagbrake.control.hearing import hear, look
+from flagbrake.control.hearing import hear, look, unreported
 from flagbrake.control.lanes import Fanout, LaneOutcome, put
 from flagbrake.control.notices import Telling
 from flagbrake.control.plane import Plane, Survey, log, reason_of
@@ -99,13 +99,16 @@ class _Act:
     def hear(self, since: datetime, wait: float) -> Hearing:
         """Wait for the lane that is acknowledged, and only for that, then for the acknowledgements."""
         plane, main = self.plane, self.kills[0]
-        outcome = self.fanout.outcome(plane.acknowledged_in)
+        lane = plane.main_lane.name if plane.main_lane is not None else plane.acknowledged_in
+        outcome = self.fanout.outcome(lane)
         # Only now, so that reading many flags does not slow the writing of the kill.
         self._survey = Job("survey", lambda: look_around(plane, self._target))
         if outcome is None or main.id not in outcome.done:
             why = outcome.result.detail if outcome is not None else "there is no such lane"
-            return Hearing(known=False, detail=f"the lane '{plane.acknowledged_in}' did not take it: {why}")
+            return Hearing(known=False, detail=f"the lane '{lane}' did not take it: {why}")
         self._tell("kill", f"{main.scope} is killed ({main.mode.value}) {_where(plane)} by {main.by}: {main.reason}")
+        if not plane.acknowledged_in:
+            return unreported(plane)
         epoch = max(taken.epoch for taken in outcome.done.values())
         return hear(
             plane.listeners,
@@ -176,9 +179,9 @@ def _kill_of(plane: Plane, order: Order, target: Target, since: datetime) -> Kil
 def _already(plane: Plane, wanted: tuple[Kill, ...]) -> dict[str, Kill]:
     """By the id of a wanted kill the same one that stands: a repeated command waits for that and adds nothing.
 
-    Asked of the acknowledged lane only and not for long; where it does not say, the kill is simply written.
+    Asked of the main lane only and not for long; where it does not say, the kill is simply written.
     """
-    lane = next((lane for lane in plane.lanes if lane.name == plane.acknowledged_in), None)
+    lane = plane.main_lane
     try:
         standing = call("standing", lane.read, within=plane.deadlines.look).kills if lane is not None else ()
     except Exception as error:  # noqa: BLE001 - a lane that cannot be read may still be written
@@ -188,7 +191,7 @@ def _already(plane: Plane, wanted: tuple[Kill, ...]) -> dict[str, Kill]:
     def nature(kill: Kill) -> tuple[Any, ...]:
         return kill.scope, kill.mode, kill.serve, kill.expires_at
 
-    there = {nature(k): k for k in standing if not k.corrupt and k.lane == plane.acknowledged_in}
+    there = {nature(k): k for k in standing if not k.corrupt and lane is not None and k.lane == lane.name}
     return {k.id: there[nature(k)] for k in wanted if k.expires_at is None and nature(k) in there}
 
 
@@ -346,6 +349,8 @@ def _error(receipt: KillReceipt, order: Order, *, failed: bool) -> KillFailed | 
             cure="repeat it; switch it off at the vendor; stop the processes",
         )
     stored = f"The kill of {scope} is stored in {where}"
+    if not hearing.reported:
+        return _doubtful(receipt, stored)
     if not hearing.known:
         return KillUnheard(f"{stored}, but {hearing}.", cure="flagbrake kills, and look at the processes")
     if not hearing.live and not order.arm:
@@ -359,6 +364,10 @@ def _error(receipt: KillReceipt, order: Order, *, failed: bool) -> KillFailed | 
             f"{hearing.waited_ms / 1000:.1f} s. Missing: {', '.join(hearing.missing)}.",
             cure="stop the missing ones by hand",
         )
+    return _doubtful(receipt, stored)
+
+
+def _doubtful(receipt: KillReceipt, stored: str) -> KillUnheard | None:
     if receipt.doubts:
         return KillUnheard(f"{stored}, but {'; '.join(receipt.doubts)}.", cure="check the scope; flagbrake kills")
     return None

@@ -20,6 +20,7 @@ from flagbrake.errors import FlagbrakeError, NotFound
 from flagbrake.model.kill import Kill, KillSnapshot, Scope
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.receipt import Standing, StandingKill
+from flagbrake.model.reserved import is_reserved
 from flagbrake.model.state import FlagState
 from flagbrake.ports.clock import Clock, SystemClock
 from flagbrake.ports.control import FlagControl
@@ -63,10 +64,11 @@ class Plane:
     """One environment, as kill and restore need it.
 
     ``store`` is shown to people: an address without password. ``acknowledged_in`` names the lane whose
-    epochs the listeners acknowledge. ``registered`` gives scopes that live processes check undeclared. ``kept`` gives
-    what a lane kept of the flags a kill covers, by the kill's id; ``held`` the flags that are off at the vendor for
-    a kill. ``keys`` gives the keys of all flags, where
-    that is cheaper than the flags themselves.
+    epochs the listeners acknowledge; empty at level 0, where nobody does. ``watched`` lanes are read and lifted,
+    never written: kills made in the vendor's own interface. ``registered`` gives scopes that live processes
+    check undeclared. ``kept`` gives what a lane kept of the flags a kill covers, by the kill's id; ``held`` the
+    flags that are off at the vendor for a kill. ``keys`` gives the keys of all flags, where that is cheaper than
+    the flags themselves.
     """
 
     environment: str
@@ -85,8 +87,19 @@ class Plane:
     clock: Clock = field(default_factory=SystemClock)
     deadlines: Deadlines = field(default_factory=Deadlines)
     acknowledged_in: str = "store"
+    watched: Sequence[KillLane] = ()
 
     # --- reading -------------------------------------------------------------------------------------
+
+    @property
+    def main_lane(self) -> KillLane | None:
+        """The lane that says first what is killed: the acknowledged one, without one the first."""
+        wanted = self.acknowledged_in
+        return next((lane for lane in self.lanes if not wanted or lane.name == wanted), None)
+
+    def _reserved(self, key: str) -> bool:
+        # Switches of the kill switch itself: nothing that a kill could cover.
+        return self.control is not None and is_reserved(key, dot=self.control.reserved_dot)
 
     def state(self, key: str) -> FlagState | None:
         """One flag, ``None`` when there is none.
@@ -117,7 +130,8 @@ class Plane:
         """
         if self.keys is None:
             return None
-        names, registered = frozenset(self.keys()), frozenset(self.registered())
+        names = frozenset(key for key in self.keys() if not self._reserved(key))
+        registered = frozenset(self.registered())
         return Survey(Catalogue(self.environment, self.manifest(), names=names, registered=registered))
 
     def survey(self) -> Survey:
@@ -126,14 +140,19 @@ class Plane:
         Raises:
             FlagbrakeError: something could not be read.
         """
-        states = {s.ref.key: s for s in self.control.states()} if self.control is not None else {}
+        listed = self.control.states() if self.control is not None else ()
+        states = {s.ref.key: s for s in listed if not self._reserved(s.ref.key)}
         flags = {key: state.flag for key, state in states.items()}
         catalogue = Catalogue(self.environment, self.manifest(), flags, registered=frozenset(self.registered()))
         return Survey(catalogue, states)
 
-    def standing(self) -> Standing:
-        """All kills that stand in any lane, the oldest first; never waits for a lane longer than its deadline."""
-        jobs = [(lane, Job(f"read-{lane.name}", lane.read)) for lane in self.lanes]
+    def standing(self, *, watched: bool = False) -> Standing:
+        """All kills that stand in any lane, the oldest first; never waits for a lane longer than its deadline.
+
+        ``watched``: in those too that are only read.
+        """
+        lanes = (*self.lanes, *self.watched) if watched else self.lanes
+        jobs = [(lane, Job(f"read-{lane.name}", lane.read)) for lane in lanes]
         now = self.clock.now()
         unread: list[tuple[str, str]] = []
         read: dict[str, KillSnapshot] = {}
@@ -148,6 +167,7 @@ class Plane:
         for name, snapshot in read.items():
             for kill in snapshot.kills:
                 held.setdefault((kill.id, kill.scope), {})[name] = kill
+        written = {lane.name for lane in self.lanes}
         kills = sorted((next(iter(lanes.values())) for lanes in held.values()), key=lambda k: (k.at, k.id))
         return Standing(
             self.environment,
@@ -156,7 +176,7 @@ class Plane:
                 StandingKill(
                     kill=kill,
                     lanes=tuple(held[kill.id, kill.scope]),
-                    pending=tuple(name for name in read if name not in held[kill.id, kill.scope]),
+                    pending=tuple(name for name in read if name in written and name not in held[kill.id, kill.scope]),
                     age=max(0.0, (now - kill.at).total_seconds()),
                     expired=kill.expires_at is not None and kill.expires_at <= now,
                     lifting=self.intent(kill) == "restore",

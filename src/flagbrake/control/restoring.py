@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flagbrake.control.coverage import Catalogue, covered, nearest
-from flagbrake.control.hearing import hear
+from flagbrake.control.flag_lane import FlagKillLane
+from flagbrake.control.hearing import hear, unreported
 from flagbrake.control.lanes import Fanout, LaneOutcome, lifting
 from flagbrake.control.plane import Plane, log, reason_of
 from flagbrake.control.prior import Prior, difference
@@ -45,7 +46,7 @@ def restore(plane: Plane, wish: Wish) -> RestoreReceipt:
         raise InvalidInput("A restore needs a reason.", cure="--reason TEXT")
     if wish.lift_only and wish.overwrite:
         raise InvalidInput("--lift-only and --overwrite exclude each other.", cure="one of them")
-    standing = plane.standing()
+    standing = plane.standing(watched=True)
     kills = select(str(wish.target).strip(), standing)
     edited = () if wish.lift_only else _compare(plane, kills)
     if edited and not wish.overwrite:
@@ -194,12 +195,17 @@ def _lift(plane: Plane, kills: Sequence[Kill], standing: Standing, wish: Wish) -
     wanted = {k.id for k in kills}
     holding = {lane for item in standing.kills if item.kill.id in wanted for lane in item.lanes}
     holding |= {lane for lane, _ in standing.unread}
-    lanes = [lane for lane in plane.lanes if lane.name in holding or lane.in_part]
+    asked = (*plane.lanes, *plane.watched)
+    lanes = [lane for lane in asked if lane.name in holding or lane.in_part]
     deed = lifting(by=wish.by, reason=wish.reason)
     return Fanout(lanes, list({k.id: k for k in kills}.values()), deed, deadline=plane.deadlines.lane).outcomes()
 
 
 def _hearing(plane: Plane, outcomes: Sequence[LaneOutcome], since: Any, wish: Wish) -> Hearing:
+    lanes = {outcome.result.lane for outcome in outcomes}
+    if not plane.acknowledged_in or (FlagKillLane.name in lanes and plane.acknowledged_in not in lanes):
+        # What stood in a vendor's flag alone no process has acknowledged, and none will its lifting.
+        return unreported(plane)
     heard_in = next((o for o in outcomes if o.result.lane == plane.acknowledged_in), None)
     if heard_in is None or heard_in.result.epoch is None:
         return Hearing(known=False, detail=f"the lane '{plane.acknowledged_in}' did not hold it")
@@ -210,7 +216,7 @@ def _hearing(plane: Plane, outcomes: Sequence[LaneOutcome], since: Any, wish: Wi
 def _still(plane: Plane, kills: Sequence[Kill]) -> tuple[Kill, ...]:
     """Other kills that cover what was restored."""
     lifted = {k.id for k in kills}
-    others = [item.kill for item in plane.standing().kills if item.kill.id not in lifted]
+    others = [item.kill for item in plane.standing(watched=True).kills if item.kill.id not in lifted]
     return covering(others, [k.scope for k in kills])
 
 
@@ -244,6 +250,8 @@ def _error(
         unread = {lane for lane, _ in standing.unread}
         stands = "may still stand" if all(r.lane in unread for r in pending) else "still stands"
         return RestoreIncomplete(f"The kill of {scope} {stands} in {where}: {said}.", cure="repeat the restore")
+    if not hearing.reported:
+        return None
     if not hearing.known:
         return KillUnheard(f"The kill of {scope} is lifted in {where}, but {hearing}.", cure="look at the processes")
     if hearing.missing:

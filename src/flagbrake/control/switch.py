@@ -11,7 +11,7 @@ from flagbrake.control import killing, leftovers, prior, restoring
 from flagbrake.control.aim import look_around, take_aim
 from flagbrake.control.coverage import covered, dependents
 from flagbrake.control.deadlines import Overdue, call
-from flagbrake.control.hearing import look, name_of
+from flagbrake.control.hearing import Nobody, look, name_of
 from flagbrake.control.plane import Deadlines, Plane, Survey, reason_of
 from flagbrake.control.prior import Prior
 from flagbrake.control.vendor_off import Held, VendorOffLane
@@ -38,7 +38,7 @@ class KillSwitch:
         self.plane = plane
 
     @classmethod
-    def over(
+    def over(  # noqa: PLR0913 - one name per part, all but three optional
         cls,
         store: Store,
         *,
@@ -46,14 +46,16 @@ class KillSwitch:
         manifest: Callable[[], Manifest],
         notifiers: Sequence[Notifier] = (),
         lanes: Sequence[KillLane] = (),
+        watched: Sequence[KillLane] = (),
         vendor_off: bool = False,
         clock: Clock | None = None,
         deadlines: Deadlines | None = None,
     ) -> KillSwitch:
         """The switch of a store's environment.
 
-        ``lanes`` are those besides the store's own; ``vendor_off`` adds the one that also switches the vendor's
-        flags off (never where the store itself is the vendor).
+        ``lanes`` are those besides the store's own, ``watched`` those that are only read and lifted;
+        ``vendor_off`` adds the one that also switches the vendor's flags off (never where the store itself is
+        the vendor).
         """
         if vendor_off and not writer.control.audits_itself:
             off = VendorOffLane(
@@ -88,6 +90,44 @@ class KillSwitch:
                 held=off.held if off is not None else _nothing_held,
                 clock=clock or store.clock,
                 deadlines=deadlines or Deadlines(),
+                watched=watched,
+            )
+        )
+
+    @classmethod
+    def without_store(
+        cls,
+        records: Store,
+        lane: KillLane,
+        *,
+        writer: FlagWriter,
+        manifest: Callable[[], Manifest],
+        notifiers: Sequence[Notifier] = (),
+        vendor_off: bool = False,
+    ) -> KillSwitch:
+        """The switch of level 0: kills go to ``lane`` and nobody acknowledges; ``records`` keeps the audit."""
+        off = VendorOffLane(
+            writer,
+            environment=records.environment,
+            manifest=manifest,
+            journal=records.audit,
+            standing=lane.read,
+            clock=records.clock,
+        )
+        return cls(
+            Plane(
+                environment=records.environment,
+                store=writer.control.name,
+                lanes=(lane, off) if vendor_off else (lane,),
+                listeners=Nobody(),
+                audit=records.audit,
+                manifest=manifest,
+                control=writer.control,
+                writer=writer,
+                notifiers=notifiers,
+                held=off.held if vendor_off else _nothing_held,
+                clock=records.clock,
+                acknowledged_in="",
             )
         )
 
@@ -166,7 +206,7 @@ class KillSwitch:
 
     def standing(self) -> Standing:
         """All kills that stand here: age, expired or not, lanes, by whom and why."""
-        return self.plane.standing()
+        return self.plane.standing(watched=True)
 
     def preview(self, target: str | Scope, *, arm: bool = False) -> Preview:
         """What a kill would cover; nothing is written.
@@ -184,7 +224,8 @@ class KillSwitch:
         live: tuple[str, ...] | None = None
         with contextlib.suppress(FlagbrakeError, Overdue):
             found = look(plane.listeners, plane.environment, deadline=plane.deadlines.look)
-            live = tuple(sorted(name_of(process) for process in found))
+            # At level 0 nobody tells: that is not the same as nobody there.
+            live = tuple(sorted(name_of(process) for process in found)) if plane.acknowledged_in else None
         return Preview(
             environment=plane.environment,
             store=plane.store,

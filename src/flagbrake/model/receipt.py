@@ -44,7 +44,8 @@ class Hearing:
     """Who listens, who has applied it, who is missing.
 
     ``left`` are processes that ended while they were waited for. ``known`` is False when the
-    acknowledgements could not be read: then nobody knows who heard.
+    acknowledgements could not be read: then nobody knows who heard. ``reported`` is False where no process
+    could report: kills of vendor flags are read by processes, and none of them answers.
     """
 
     live: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Hearing:
     waited_ms: float = 0.0
     known: bool = True
     detail: str = ""
+    reported: bool = True
 
     @property
     def complete(self) -> bool:
@@ -66,6 +68,8 @@ class Hearing:
         return max((ack.ms for ack in self.applied if ack.ms is not None), default=None)
 
     def __str__(self) -> str:
+        if not self.reported:
+            return self.detail
         if not self.known:
             return f"nobody knows who heard it: {self.detail}"
         if not self.live:
