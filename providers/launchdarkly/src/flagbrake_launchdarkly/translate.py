@@ -1,1 +1,0 @@
-"""Pure: launchdarkly documents <-> the model; every loss is a value."""
