@@ -12,7 +12,7 @@ from flagbrake.emulate.faults import Faults, FaultyApp
 from flagbrake.emulate.server import Server
 from flagbrake.errors import MissingExtra
 from flagbrake.ports.emulator import Emulator
-from flagbrake_launchdarkly.emulator import compiler, flags, projects, rest, segments
+from flagbrake_launchdarkly.emulator import approvals, compiler, flags, projects, releases, rest, schedules, segments
 from flagbrake_launchdarkly.emulator.account import READER, WRITER, Account
 from flagbrake_launchdarkly.emulator.calls import answer, routes
 from flagbrake_launchdarkly.emulator.editing import Json, check_flag
@@ -60,6 +60,7 @@ class LaunchDarklyEmulator(Emulator):
         keys = dict.fromkeys((*ENVIRONMENTS, *environments, environment))
         self.account = Account(project=project, environments=keys, file=file, publish=self.sdk.publish)
         self._server = Server(FaultyApp(self._app(), self.faults), port=port, before_stop=self.sdk.hub.cut)
+        self._clock: schedules.Clock | None = None
 
     @property
     def url(self) -> str:
@@ -79,7 +80,7 @@ class LaunchDarklyEmulator(Emulator):
     @property
     def admin_settings(self) -> Mapping[str, Any]:
         """``[launchdarkly]`` of flagbrake.admin.toml."""
-        return {"api_token": self.api_token, "api_url": self.url}
+        return {"api_token": self.api_token, "api_uri": self.url}
 
     @property
     def revision(self) -> int:
@@ -94,11 +95,16 @@ class LaunchDarklyEmulator(Emulator):
     def start(self) -> Self:
         """Accept connections."""
         self._server.start()
+        if self._clock is None:
+            self._clock = schedules.Clock(self.account)
         return self
 
     def stop(self) -> None:
         """Refuse them; what is open is closed. The state stays."""
         self._server.stop()
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.stop()
 
     def wait(self) -> None:
         """Block until it is stopped."""
@@ -142,7 +148,7 @@ class LaunchDarklyEmulator(Emulator):
         with self.account.lock:
             self.account.environment(environment)
             present = self.account.flags.get(data["key"])
-            flag = copy.deepcopy(present) if present is not None else self._made(data)
+            flag = copy.deepcopy(present) if present is not None else self._new(data["key"])
             values = data.get("variations", [True, False])
             flag["variations"] = compiler.variations_of(values, flag["variations"])
             flag["kind"] = compiler.kind_of(values)
@@ -187,12 +193,8 @@ class LaunchDarklyEmulator(Emulator):
         """What an SDK of this environment downloads."""
         return self.account.everything(environment)
 
-    def _made(self, data: Json) -> Json:
-        values = data.get("variations", [True, False])
-        shown = [{"value": value} for value in values]
-        if len(shown) < 2:  # SDKs take a flag of one variation, the management API makes none
-            shown.append({"value": {"emulator": "filler"}})
-        return flags.new_flag({"key": data["key"], "name": data["key"], "variations": shown}, self.account.environments)
+    def _new(self, key: str) -> Json:
+        return flags.new_flag({"key": key, "name": key}, self.account.environments)
 
     def _app(self) -> Starlette:
         try:
@@ -209,7 +211,8 @@ class LaunchDarklyEmulator(Emulator):
             code = "method_not_allowed" if status == 405 else ""
             return answer(status, Refusal(status, "Method not allowed" if code else "", code=code).body())
 
-        served = [*rest.SERVED, *projects.SERVED, *segments.SERVED]
+        parts = (rest, projects, segments, schedules, approvals, releases)
+        served = [one for part in parts for one in part.SERVED]
         return Starlette(
             routes=[
                 *self.sdk.routes(self.account),

@@ -48,6 +48,20 @@ def create_environment(call: Call) -> Answer:
     return 201, _shown_environment(call, call.account.add_environment(key, name))
 
 
+def patch_environment(call: Call) -> Answer:
+    """``PATCH /projects/{p}/environments/{e}``: a JSON patch of ``/approvalSettings/required``, and nothing else."""
+    environment = call.account.environment(call.path["environment"])
+    body = call.body()
+    patch = body.get("patch") if isinstance(body, dict) else body
+    for operation in patch if isinstance(patch, list) else [{}]:
+        wanted = {"op": "replace", "path": "/approvalSettings/required", "value": operation.get("value")}
+        if operation != wanted or not isinstance(operation["value"], bool):
+            raise invalid("the emulator knows a replace of /approvalSettings/required only")
+        environment["requiresApproval"] = operation["value"]
+    call.account.saved()
+    return 200, _shown_environment(call, environment)
+
+
 def audit_log(call: Call) -> Answer:
     """``GET /auditlog``: the newest first."""
     limit = call.number("limit", 10)
@@ -80,6 +94,7 @@ SERVED: Final[list[tuple[str, str, Serve]]] = [
     ("GET", f"{_PROJECTS}/{{project}}/environments", list_environments),
     ("POST", f"{_PROJECTS}/{{project}}/environments", create_environment),
     ("GET", f"{_PROJECTS}/{{project}}/environments/{{environment}}", get_environment),
+    ("PATCH", f"{_PROJECTS}/{{project}}/environments/{{environment}}", patch_environment),
     ("GET", "/api/v2/auditlog", audit_log),
     ("GET", "/api/v2/auditlog/{id}", audit_entry),
 ]

@@ -11,6 +11,7 @@ from flagbrake_launchdarkly.emulator.calls import Answer, Call, Serve
 from flagbrake_launchdarkly.emulator.editing import Json, clause_of, new_id
 from flagbrake_launchdarkly.emulator.flags import link, now
 from flagbrake_launchdarkly.emulator.refusals import Refusal, invalid, missing
+from flagbrake_launchdarkly.emulator.segment_patching import patched
 
 _SEGMENTS: Final = "/api/v2/segments/{project}/{environment}"
 
@@ -89,10 +90,21 @@ def delete_segment(call: Call) -> Answer:
     return 204, None
 
 
+def patch_segment(call: Call) -> Answer:
+    """``PATCH /segments/{p}/{e}/{s}``."""
+    before = _segment(call)
+    after, comment = patched(before, call.body(), call.headers.get("content-type", ""))
+    if call.truth("dryRun"):
+        return 200, _shown(call, after)
+    call.account.commit_segment(call.path["environment"], before["key"], after, by=call.token, comment=comment)
+    return 200, _shown(call, after)
+
+
 SERVED: Final[list[tuple[str, str, Serve]]] = [
     ("GET", _SEGMENTS, list_segments),
     ("POST", _SEGMENTS, create_segment),
     ("GET", f"{_SEGMENTS}/{{segment}}", get_segment),
+    ("PATCH", f"{_SEGMENTS}/{{segment}}", patch_segment),
     ("DELETE", f"{_SEGMENTS}/{{segment}}", delete_segment),
 ]
 
