@@ -22,9 +22,11 @@ from flagbrake.model.clause import (
     Attribute,
     Case,
     Clause,
+    Dates,
     ListMode,
     OnMissing,
     Op,
+    Semver,
 )
 from tests.support.nouns import one_rule
 
@@ -206,10 +208,15 @@ def test_fields_of_other_dialects():
 @pytest.mark.parametrize(
     ("op", "values", "semantics"),
     [
-        (Op.IN, ("x",), SPLIT),
+        (Op.IN, ("x",), UNLEASH),
+        (Op.IN, ("x",), replace(SPLIT, case=Case.INSENSITIVE)),
+        (Op.IN_CIDR, ("10.0.0.0/8",), SPLIT),
         (Op.LESS, (5,), UNLEASH),
         (Op.MATCHES, ("x",), UNLEASH),
-        (Op.SEMVER_EQUAL, ("1.0.0",), SPLIT),
+        (Op.SEMVER_EQUAL, ("1.0.0",), replace(SPLIT, semver=Semver.STRICT)),
+        (Op.SEMVER_EQUAL, ("1.0.0",), replace(OURS, semver=Semver.SPLIT)),
+        (Op.AFTER, (5,), replace(SPLIT, dates=Dates.ISO)),
+        (Op.AFTER, (5,), replace(OURS, dates=Dates.EPOCH_SECONDS)),
         (Op.AFTER, ("2026-06-01T00:00:00Z",), UNLEASH),
     ],
 )

@@ -12,7 +12,7 @@ from openfeature.flag_evaluation import Reason
 
 from flagbrake.errors import InvalidInput, NotFound, Unsupported
 from flagbrake.evaluate import Ruleset, check
-from flagbrake.model.clause import SPLIT, Attribute, Clause, Op
+from flagbrake.model.clause import SPLIT, UNLEASH, Attribute, Clause, Op
 from flagbrake.model.flag import (
     Bucketing,
     Distribution,
@@ -378,7 +378,10 @@ BAD = [
     one_rule(Clause(Attribute(("a",)), Op.SEMVER_EQUAL, ("one",)), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.AFTER, ("2026-06-01",)), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.IN_CIDR, ("10.0.0.0/99",)), key="f"),
-    one_rule(Clause(Attribute(("a",)), Op.IN, ("x",), semantics=SPLIT), key="f"),
+    one_rule(Clause(Attribute(("a",)), Op.IN, ("x",), semantics=UNLEASH), key="f"),
+    one_rule(Clause(Attribute(("a",)), Op.LESS, ("5",), semantics=SPLIT), key="f"),
+    one_rule(Clause(Attribute(("a",)), Op.MATCHES, ("(",), semantics=SPLIT), key="f"),
+    one_rule(Clause(Attribute(("a",)), Op.ON, ("2026",), semantics=SPLIT), key="f"),
 ]
 
 

@@ -21,7 +21,7 @@ Position = Callable[[str | None, Mapping[str, Any]], Place]
 
 _TWO_32: Final = 1 << 32
 #: Vendors' algorithms and the file of ``evaluate.vendors`` that registers each, imported when one is first asked for.
-_VENDORS: Final = {"launchdarkly-sha1": "launchdarkly"}
+_VENDORS: Final = {"launchdarkly-sha1": "launchdarkly", "split-murmur3": "split", "split-legacy": "split"}
 
 
 @dataclass(frozen=True, slots=True)

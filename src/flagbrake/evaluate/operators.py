@@ -12,7 +12,7 @@ from openfeature.exception import InvalidContextError
 
 from flagbrake.errors import InvalidInput, Unsupported
 from flagbrake.evaluate.literals import DAY, moment, version
-from flagbrake.model.clause import Case, Clause, Coercion, Dates, Op, Regex, Semver
+from flagbrake.model.clause import Case, Clause, Coercion, Dates, Op, Regex, Semantics, Semver
 
 #: Tests one value.
 Test = Callable[[Any], bool]
@@ -47,7 +47,9 @@ def refuse_unsupported(clause: Clause) -> None:
     """Raise Unsupported for semantics that this evaluator does not have; it never answers a quiet false."""
     op, semantics = clause.op, clause.semantics
     trouble = ""
-    if semantics.coercion not in {Coercion.STRICT, Coercion.DOUBLE} and op not in VALUELESS:
+    if semantics.coercion is Coercion.SPLIT and op not in VALUELESS:
+        trouble = _beyond_split(op, semantics)
+    elif semantics.coercion not in {Coercion.STRICT, Coercion.DOUBLE} and op not in VALUELESS:
         trouble = f"coercion '{semantics.coercion}'"
     elif semantics.regex is not Regex.PYTHON and op is Op.MATCHES:
         trouble = f"regular expressions of '{semantics.regex}'"
@@ -57,6 +59,19 @@ def refuse_unsupported(clause: Clause) -> None:
         trouble = f"dates read as '{semantics.dates}'"
     if trouble:
         raise Unsupported(f"Operator '{op}' with {trouble} cannot be evaluated yet.", cure="the dialect 'ours'")
+
+
+def _beyond_split(op: Op, semantics: Semantics) -> str:
+    """What in these semantics does not go with Split's way of reading values."""
+    if op is Op.IN_CIDR or semantics.case is not Case.SENSITIVE:
+        return f"coercion '{semantics.coercion}'" + ("" if op is Op.IN_CIDR else f" and case '{semantics.case}'")
+    if op is Op.MATCHES and semantics.regex is not Regex.PYTHON:
+        return f"regular expressions of '{semantics.regex}'"
+    if op in _VERSION and semantics.semver is not Semver.SPLIT:
+        return f"coercion '{semantics.coercion}' and versions read as '{semantics.semver}'"
+    if op in _DATE and semantics.dates is not Dates.EPOCH_SECONDS:
+        return f"coercion '{semantics.coercion}' and dates read as '{semantics.dates}'"
+    return ""
 
 
 def test_of(clause: Clause) -> Test:
@@ -70,6 +85,10 @@ def test_of(clause: Clause) -> Test:
     op, values = clause.op, clause.values
     if op in _PAIR and len(values) != 2:
         raise InvalidInput(f"'{op}' needs two values, the bounds, not {len(values)}.", cure="[low, high]")
+    if clause.semantics.coercion is Coercion.SPLIT:
+        from flagbrake.evaluate.vendors import split  # few rulesets need it
+
+        return split.test_of(clause)
     return _maker(op)(clause)
 
 
