@@ -67,6 +67,8 @@ class Guard(AbstractProvider):
         self._warned: set[tuple[str, str]] = set()
         self._unsubscribe: Callable[[], None] | None = None
         self._unfollow: Callable[[], None] | None = None
+        if isinstance(inner, FlagProvider):
+            inner.declare(lambda: self.board.manifest)
         self._bind()
 
     def _bind(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from openfeature.evaluation_context import EvaluationContext
@@ -13,6 +13,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Re
 from openfeature.provider import AbstractProvider, Metadata
 
 from flagbrake.errors import ConfigError, NotAllowed, RetryLater, Unavailable
+from flagbrake.model.manifest import Manifest
 from flagbrake.model.values import MISMATCH, USE_DEFAULT, FlagKind, coerce, kind_of
 
 _EMPTY = EvaluationContext()
@@ -68,6 +69,13 @@ class FlagProvider(AbstractProvider):
     def value_of(self, flag_key: str, variant: str) -> Any:
         """The value of a named variant, ``MISMATCH`` if the adapter cannot tell."""
         return MISMATCH
+
+    def declare(self, manifest: Callable[[], Manifest]) -> None:
+        """Take the source of the declarations; called once, before the start.
+
+        For vendors whose off state cannot carry a value: a flag that is off then serves its declared safe
+        variant. Everybody else ignores it.
+        """
 
     def keys(self) -> Collection[str] | None:
         """The keys of all flags held in memory now, ``None`` if the adapter cannot tell.
