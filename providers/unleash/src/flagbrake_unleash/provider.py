@@ -1,0 +1,307 @@
+"""The data plane: answers from the memory of Unleash's SDK. Never raises, never writes, never waits."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEventDetails
+from openfeature.exception import ErrorCode, FlagNotFoundError, GeneralError, TargetingKeyMissingError
+from openfeature.flag_evaluation import FlagResolutionDetails, Reason
+
+from flagbrake.errors import NotAllowed, VendorUnavailable
+from flagbrake.model.manifest import Manifest
+from flagbrake.model.values import MISMATCH, USE_DEFAULT
+from flagbrake.ports.provider import FlagProvider
+from flagbrake_unleash.context import encoded
+from flagbrake_unleash.table import Answer, Feature, answer_of, changed_keys, feature_of, numbered
+
+if TYPE_CHECKING:
+    from flagbrake_unleash.sdk import Outcome, Sdk, SdkSettings
+
+_log = logging.getLogger("flagbrake.unleash")
+
+#: Responses remembered per feature: a feature has few, one with data in its payload cannot make up more.
+_REMEMBERED: Final = 1000
+_NO_STRATEGIES: Final = b"{}"
+_YES, _NO = b'"value":true', b'"value":false'
+
+
+class UnleashProvider(FlagProvider):
+    """Flags of an Unleash server, through its SDK.
+
+    Opens nothing before ``initialize``. After a fork the child starts an SDK of its own.
+    """
+
+    name: ClassVar[str] = "unleash"
+    follows_after_fork: ClassVar[bool] = True
+
+    def __init__(self, settings: SdkSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._static = {"appName": settings.app_name, "environment": settings.environment}
+        self._manifest: Callable[[], Manifest] = Manifest
+        self._sdk: Sdk | None = None
+        self._features: Mapping[str, Feature] = MappingProxyType({})
+        self._segments: dict[int, Any] = {}
+        self._raw: str | None = None
+        self._check_enabled: Callable[..., Any] = _no_engine
+        self._check_variant: Callable[..., Any] = _no_engine
+        self._count: Callable[..., Any] = _no_engine
+        self._count_variant: Callable[..., Any] = _no_engine
+        self._free: Callable[..., Any] = _no_engine
+        self._engine: Any = None
+        self._state = ""
+        self._trouble = ""
+        self._saying = threading.RLock()
+        self._sequence = itertools.count(1)
+        self._sdk_of_parent: Sdk | None = None
+
+    def __repr__(self) -> str:
+        return f"UnleashProvider({self._settings!r})"
+
+    # --- answering ----------------------------------------------------------------------------------
+
+    def resolve(self, flag_key: str, context: EvaluationContext) -> FlagResolutionDetails[Any]:
+        """Answer from the engine's memory."""
+        feature = self._features.get(flag_key)
+        if feature is None:
+            raise FlagNotFoundError(f"There is no flag '{flag_key}' in Unleash.")
+        engine = self._engine
+        if not feature.enabled:
+            self._free(self._count(engine.state, feature.name, False))
+            return self._off(flag_key, feature)
+        asked = encoded(context, self._static)
+        ask = self._single if feature.single else self._several
+        value, variant, reason, metadata, needs_unit = ask(engine, feature, asked)
+        if needs_unit and not context.targeting_key and feature.sticky and "sessionId" not in context.attributes:
+            raise TargetingKeyMissingError(f"Flag '{flag_key}' is split by unit, and the context names none.")
+        if feature.denied and value is False and context.targeting_key in feature.denied:
+            reason = Reason.TARGETING_MATCH
+        return FlagResolutionDetails(value, reason=reason, variant=variant, flag_metadata=metadata)
+
+    def _single(self, engine: Any, feature: Feature, asked: bytes) -> Answer:
+        pointer = self._check_enabled(engine.state, feature.name, asked, _NO_STRATEGIES)
+        said = ctypes.string_at(pointer)
+        self._free(pointer)
+        on = _YES in said
+        if not on and _NO not in said:
+            raise _refusal(feature, said)
+        self._free(self._count(engine.state, feature.name, on))
+        if not on or not feature.steps:
+            return (True, *feature.nothing[1:]) if on else feature.nothing
+        step = feature.steps[0]
+        return (True, step.true_name, step.reason, step.metadata, step.partial)
+
+    def _several(self, engine: Any, feature: Feature, asked: bytes) -> Answer:
+        pointer = self._check_variant(engine.state, feature.name, asked, _NO_STRATEGIES)
+        said = ctypes.string_at(pointer)
+        self._free(pointer)
+        answer = feature.answers.get(said)
+        if answer is None:
+            if b'"status_code":"Ok"' not in said:
+                raise _refusal(feature, said)
+            answer = answer_of(feature, said)
+            if len(feature.answers) < _REMEMBERED:
+                feature.answers[said] = answer
+        self._free(self._count(engine.state, feature.name, answer is not feature.nothing))
+        if not feature.plain and answer[1] is not None:
+            self._free(self._count_variant(engine.state, feature.name, answer[1].encode()))
+        return answer
+
+    def _off(self, flag_key: str, feature: Feature) -> FlagResolutionDetails[Any]:
+        """The declared safe value, which Unleash itself cannot serve; else what the feature says about being off."""
+        declared = self._manifest().get(flag_key)
+        if declared is not None and declared.safe_variant is not None:
+            value = feature.values.get(declared.safe_variant, declared.safe_value)
+            if value is not None:
+                return FlagResolutionDetails(value, reason=Reason.DISABLED, variant=declared.safe_variant)
+        if feature.off is None:
+            return FlagResolutionDetails(USE_DEFAULT, reason=Reason.DISABLED)
+        value, variant, reason, metadata, _ = feature.off
+        return FlagResolutionDetails(value, reason=reason, variant=variant, flag_metadata=metadata)
+
+    def off_value(self, flag_key: str) -> FlagResolutionDetails[Any] | None:
+        """What the flag serves when it is off, ``None`` for a flag that is not there."""
+        feature = self._features.get(flag_key)
+        return None if feature is None else self._off(flag_key, feature)
+
+    def value_of(self, flag_key: str, variant: str) -> Any:
+        """The value of a variant, ``MISMATCH`` when there is no such flag or variant."""
+        feature = self._features.get(flag_key)
+        return MISMATCH if feature is None else feature.values.get(variant, MISMATCH)
+
+    def keys(self) -> Collection[str]:
+        """The keys of all features in memory."""
+        return self._features.keys()
+
+    def declare(self, manifest: Callable[[], Manifest]) -> None:
+        """Serve safe variants of this manifest for features that are off."""
+        self._manifest = manifest
+
+    # --- lifecycle ----------------------------------------------------------------------------------
+
+    def start(self, context: EvaluationContext) -> None:
+        """Start the SDK; return when it has data: the server's, or those of the cache or bootstrap file.
+
+        Raises:
+            NotAllowed: the server refuses the token and there are no data to go on with.
+            VendorUnavailable: no data in time. The SDK goes on trying; READY tells when they are here.
+            ConfigError: streaming is asked for and the server has none; a bootstrap file that cannot be read.
+        """
+        if self._sdk is None:
+            _living.add(self)
+            self._make()
+        else:
+            self._sdk.refresh()
+        if self._raw is not None and self._state != "refused":
+            return
+        trouble, refused = self._trouble, self._state == "refused"
+        if refused:
+            self.stop()
+            raise NotAllowed(trouble, cure="a backend token of this environment")
+        raise VendorUnavailable(trouble or "Unleash sent no features.", cure="look whether its address is right")
+
+    def stop(self) -> None:
+        """Stop the SDK; its threads, connections and last metrics go with it."""
+        sdk, self._sdk = self._sdk, None
+        _living.discard(self)
+        self._state = ""
+        self._raw = None
+        if sdk is not None:
+            sdk.stop()
+
+    def shutdown(self) -> None:
+        """Stop, also when the start failed and the SDK is still trying."""
+        with self._lifecycle:
+            self._serving = False
+            self.stop()
+
+    def refresh(self) -> None:
+        """Fetch now, in this thread, instead of at the next interval."""
+        sdk = self._sdk
+        if sdk is not None:
+            sdk.refresh()
+
+    def _make(self, state: str | None = None) -> None:
+        from flagbrake_unleash.sdk import Sdk  # late: the control plane does without the SDK
+
+        sdk = Sdk(self._settings, take=self._take, tell=self._told, state=state)
+        lib = sdk.engine.lib
+        self._check_enabled, self._check_variant = lib.check_enabled, lib.check_variant
+        self._count, self._count_variant, self._free = lib.count_toggle, lib.count_variant, lib.free_response
+        self._engine = sdk.engine
+        self._sdk = sdk
+        try:
+            sdk.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _after_fork(self) -> None:
+        """The child has the data and none of the threads: it gets an SDK of its own."""
+        # Never freed: the parent may have held the engine's lock when it forked.
+        self._sdk_of_parent, self._sdk = self._sdk, None
+        self._saying = threading.RLock()
+        self._lifecycle = threading.RLock()
+        state, self._raw = self._raw, None
+        threading.Thread(target=self._make, args=(state,), name="flagbrake-unleash-fork", daemon=True).start()
+
+    # --- the SDK's thread ----------------------------------------------------------------------------
+
+    def _take(self, text: str, engine: Callable[[str], Any]) -> Any:
+        """A new state: the engine gets it with numbered strategies, the table is swapped, changes are told."""
+        if text == self._raw:
+            return None
+        state = json.loads(text)
+        features = {f["name"]: f for f in state.get("features") or ()}
+        segments = {s["id"]: s for s in state.get("segments") or ()}
+        for event in state.get("events") or ():  # a stream sends what changed
+            features, segments = _merged(event, features or self._documents(), segments or self._segments)
+        table = {
+            key: known if (known := self._features.get(key)) and known.document == document else feature_of(document)
+            for key, document in features.items()
+        }
+        whole = {**state, "features": [numbered(f) for f in features.values()], "segments": list(segments.values())}
+        whole.pop("events", None)
+        warnings = engine(json.dumps(whole))
+        touched = [n for n in segments.keys() | self._segments.keys() if segments.get(n) != self._segments.get(n)]
+        changed = changed_keys(self._features, table, touched)
+        self._features, self._segments = MappingProxyType(table), segments
+        self._raw = text
+        if changed and self._serving:
+            self.emit_provider_configuration_changed(
+                ProviderEventDetails(flags_changed=changed, metadata={"sequence": next(self._sequence)})
+            )
+        return warnings
+
+    def _documents(self) -> dict[str, Any]:
+        return {key: feature.document for key, feature in self._features.items()}
+
+    def _told(self, outcome: Outcome, message: str) -> None:
+        """Events, once per change of state."""
+        with self._saying:
+            before, self._state, self._trouble = self._state, outcome.value, message
+            if before == outcome.value:
+                return
+            if outcome.value == "fetched":
+                if before and not self._serving and self._raw is not None and self._sdk is not None:
+                    self._serving = True  # the start had given up; this is the recovery it promised
+                if before and self._serving:
+                    self.emit_provider_ready(ProviderEventDetails(message="Unleash answers again."))
+            elif self._serving:
+                _log.warning("%s Flags are served as they were.", message)
+                if outcome.value == "refused":
+                    self.emit_provider_error(ProviderEventDetails(message=message, error_code=ErrorCode.GENERAL))
+                else:
+                    self.emit_provider_stale(ProviderEventDetails(message=message))
+
+
+def _merged(
+    event: Mapping[str, Any], features: dict[str, Any], segments: dict[int, Any]
+) -> tuple[dict[str, Any], dict[int, Any]]:
+    match event.get("type"):
+        case "hydration":
+            return {f["name"]: f for f in event["features"]}, {s["id"]: s for s in event.get("segments") or ()}
+        case "feature-updated":
+            return {**features, event["feature"]["name"]: event["feature"]}, segments
+        case "feature-removed":
+            return {k: f for k, f in features.items() if k != event["featureName"]}, segments
+        case "segment-updated":
+            return features, {**segments, event["segment"]["id"]: event["segment"]}
+        case "segment-removed":
+            return features, {k: s for k, s in segments.items() if k != event["segmentId"]}
+    return features, segments
+
+
+def _refusal(feature: Feature, said: bytes) -> Exception:
+    message = json.loads(said).get("error_message")
+    if message is None:
+        return FlagNotFoundError(f"There is no flag '{feature.document['name']}' in Unleash.")
+    return GeneralError(f"Unleash's engine could not answer: {message}.")
+
+
+def _no_engine(*_: Any) -> Any:
+    raise GeneralError("Unleash's engine is not there yet.")
+
+
+#: Providers in use, which a child made by ``os.fork`` has to start anew.
+_living: Final[weakref.WeakSet[UnleashProvider]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for provider in list(_living):
+        provider._after_fork()  # noqa: SLF001 - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
