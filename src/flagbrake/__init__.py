@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flagbrake.errors import FlagbrakeError, Halted, ToolDenied
     from flagbrake.kill import halt
     from flagbrake.outcomes.run import report, run
-    from flagbrake.wiring import control_plane, provider
+    from flagbrake.wiring import control_plane, provider, swap_provider
 
 _HOMES = {
     "FlagbrakeError": "flagbrake.errors",
@@ -32,6 +32,7 @@ _HOMES = {
     "provider": "flagbrake.wiring",
     "report": "flagbrake.outcomes.run",
     "run": "flagbrake.outcomes.run",
+    "swap_provider": "flagbrake.wiring",
 }
 
 # A library is silent until its user says where its log goes.
@@ -47,6 +48,7 @@ __all__ = [
     "provider",
     "report",
     "run",
+    "swap_provider",
 ]
 
 

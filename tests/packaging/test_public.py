@@ -12,6 +12,7 @@ PUBLIC = {
     "provider",
     "report",
     "run",
+    "swap_provider",
 }
 HALT = {"check", "check_tool", "scope", "stoppable"}
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from flagbrake.wiring.agent import Parts, provider, provider_parts
+    from flagbrake.wiring.handover import swap_provider
     from flagbrake.wiring.plane import ControlPlane, control_plane
     from flagbrake.wiring.settings import configuration
 
-__all__ = ["ControlPlane", "Parts", "configuration", "control_plane", "provider", "provider_parts"]
+__all__ = ["ControlPlane", "Parts", "configuration", "control_plane", "provider", "provider_parts", "swap_provider"]
 
 _HOMES: Final = {
     "ControlPlane": "plane",
@@ -22,6 +23,7 @@ _HOMES: Final = {
     "control_plane": "plane",
     "provider": "agent",
     "provider_parts": "agent",
+    "swap_provider": "handover",
 }
 
 
