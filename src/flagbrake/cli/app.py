@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flagbrake._version import __version__
-from flagbrake.cli import adapter, flags, kills, rollouts, system
+from flagbrake.cli import adapter, emulate, flags, kills, rollouts, system
 from flagbrake.cli.session import Session, hoist
 from flagbrake.errors import FlagbrakeError, InvalidInput
 
@@ -51,6 +51,7 @@ kills.register(app)
 system.register(app)
 rollouts.register(app)
 adapter.register(app)
+emulate.register(app)
 
 
 def run(argv: list[str]) -> int:

@@ -48,9 +48,11 @@ class Output:
         self._data.update(values)
 
     def finish(self) -> None:
-        """Print the collected document, once, at the end of a command."""
+        """Print the collected document, once: at the end of a command, or before one that goes on."""
         if self.as_json and self._data:
             sys.stdout.write(json.dumps(self._data, default=_plain, indent=2, ensure_ascii=False) + "\n")
+            self._data = {}
+        sys.stdout.flush()
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
 from flagbrake.errors import Unsupported
 from flagbrake.ports.adapter import Adapter, AdapterSettings
 from flagbrake.ports.control import FlagControl
+from flagbrake.ports.emulator import Emulator
 from flagbrake.ports.provider import FlagProvider
 from flagbrake_launchdarkly.options import AGENT_OPTIONS, CONTROL_OPTIONS, SdkOptions
 
@@ -33,3 +35,14 @@ class LaunchDarklyAdapter(Adapter):
     def control(self, settings: AdapterSettings) -> FlagControl:
         """The control plane."""
         raise Unsupported("'launchdarkly' cannot do this yet: control.")
+
+    def emulator(self, *, environment: str, port: int = 0, file: Path | None = None) -> Emulator:
+        """LaunchDarkly on this machine.
+
+        Raises:
+            ConfigError: the file holds something else.
+            MissingExtra: starlette or uvicorn is not installed.
+        """
+        from flagbrake_launchdarkly.emulator import LaunchDarklyEmulator  # late: only who emulates needs it
+
+        return LaunchDarklyEmulator(environment=environment, port=port, file=file)
