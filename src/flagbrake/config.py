@@ -28,18 +28,22 @@ _TOP: Final = {
     "environment": "the environment; every command names it",
     "allow_missing": "start although the provider lacks flags that were evaluated before a change of `use`",
     "state_dir": "where last known good and the list of evaluated flags are kept",
+    "single_controller": "without a store: this is the only machine that writes; lock and audit are in `state_dir`",
     "store": "the shared database (table)",
     "kill": "the kill switch (table)",
     "engine": "the rollout engine (table)",
     "notify": "who is told (one table per notifier)",
     "flags": "declarations, one table per flag",
 }
+#: Keys of the file that are fields of :class:`Config` as they stand.
+_PLAIN: Final = ("use", "project", "environment", "allow_missing", "state_dir", "single_controller")
 _TABLES: Final = {
     "store": {"url": "database URL: sqlite:///FILE or postgresql://...", "timeout": "seconds to wait for it at start"},
     "kill": {
         "policy": "while the kill state is unknown: last-known, closed or open",
         "wait": "seconds a kill waits for acknowledgements",
-        "trust": "seconds a kill state is believed without contact to the store",
+        "trust": "seconds a kill state is believed without contact to the store or the vendor",
+        "flags": "write kills to the store and also as vendor flags kill.SCOPE",
     },
     "engine": {"interval": "seconds between ticks", "silent_after": "seconds after which a silent engine is an alarm"},
 }
@@ -79,11 +83,13 @@ class Config:
     environment: str = "development"
     allow_missing: bool = False
     state_dir: Path = field(default_factory=_default_state_dir)
+    single_controller: bool = False
     store_url: Any = field(default=None, repr=False)
     store_timeout: float = 5.0
     policy: UnknownPolicy = UnknownPolicy.LAST_KNOWN
     kill_wait: float = 5.0
     kill_trust: float = 15.0
+    kill_flags: bool = False
     engine_interval: float = 1.0
     engine_silent_after: float = 30.0
     notify: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
@@ -218,7 +224,7 @@ def refuse_unknown_options(name: str, given: Mapping[str, Any], known: Mapping[s
 
 
 def _flatten(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    values = {k: data[k] for k in ("use", "project", "environment", "allow_missing", "state_dir") if k in data}
+    values = {k: data[k] for k in _PLAIN if k in data}
     store, kill, engine = (_table(data, key, where) for key in ("store", "kill", "engine"))
     pairs = {
         "store_url": store.get("url"),
@@ -226,6 +232,7 @@ def _flatten(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         "policy": kill.get("policy"),
         "kill_wait": kill.get("wait"),
         "kill_trust": kill.get("trust"),
+        "kill_flags": kill.get("flags"),
         "engine_interval": engine.get("interval"),
         "engine_silent_after": engine.get("silent_after"),
     }
@@ -249,8 +256,8 @@ def _typed(values: dict[str, Any], base: Path) -> dict[str, Any]:
             case "use" | "project" | "environment":
                 if not isinstance(value, str) or not value or "/" in value:
                     raise ConfigError(f"'{key}' is {value!r}.", cure=f'{key} = "name", without a slash')
-            case "allow_missing":
-                values[key] = _truth(key, value)
+            case "allow_missing" | "single_controller" | "kill_flags":
+                values[key] = _truth(key.replace("kill_", "kill.", 1), value)
             case "state_dir":
                 values[key] = base / Path(str(value)).expanduser()
             case "policy":

@@ -148,7 +148,8 @@ def _show_preview(session: Session, preview: Any) -> None:
     out.table(("flag", "would serve"), [(c.flag, c.serves) for c in covered], empty="  no flag")
     for dependent in preview.dependents or ():
         out.line(f"  {dependent.flag} needs {dependent.needs}; --with-dependents kills it too")
-    out.line(f"{len(preview.live or ())} live processes would confirm")
+    live = preview.live
+    out.line("nobody knows which processes listen" if live is None else f"{len(live)} live processes would confirm")
     for warning in preview.warnings:
         out.warn(warning)
     out.data(preview=_data(preview))
@@ -158,7 +159,9 @@ def _show_kill(session: Session, receipt: KillReceipt) -> None:
     out, place = session.out, receipt.environment
     for entry in receipt.kills:
         out.line(
-            f"{place}: {entry.scope} is killed ({entry.mode.value}), {entry.id}, epoch {entry.epoch}", style="bold"
+            f"{place}: {entry.scope} is killed ({entry.mode.value}), {entry.id}"
+            + (f", epoch {entry.epoch}" if receipt.hearing.reported else ""),
+            style="bold",
         )
     for covered in receipt.covered or ():
         out.line(f"  {covered.flag} serves {covered.serves}")

@@ -60,11 +60,16 @@ class Session:
         """The first line of every command that reads or writes: which environment, which store."""
         plane = self.plane
         self.out.line(plane.place(), style="dim")
-        known = plane.store.environments()
+        known = plane.store.environments() if plane.level else ()
         if known and plane.config.environment not in known:
             told = ", ".join(known)
             self.out.warn(f"nothing was ever written in environment '{plane.config.environment}'; there is: {told}")
-        self.out.data(environment=plane.config.environment, project=plane.config.project, store=plane.store.url_shown)
+        self.out.data(
+            environment=plane.config.environment,
+            project=plane.config.project,
+            store=plane.store.url_shown,
+            level=plane.level,
+        )
 
     def confirm(self, what: str) -> None:
         """Ask before adding capability in a production environment; ``--yes`` answers beforehand.

@@ -13,11 +13,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum, auto
-from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeGuard
 
 from openfeature.evaluation_context import EvaluationContext
@@ -25,9 +24,9 @@ from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ErrorCode
 
 from flagbrake.errors import InvalidInput
-from flagbrake.model.codec import declaration_from_data
+from flagbrake.model.codec import manifest_from_data
 from flagbrake.model.kill import Kill, KillSnapshot, Scope
-from flagbrake.model.manifest import Declaration, Manifest
+from flagbrake.model.manifest import Manifest
 from flagbrake.model.reserved import is_reserved, looks_like_kill, manifest_flag, scope_of
 from flagbrake.ports.kills import KillView
 from flagbrake.ports.provider import FlagProvider
@@ -287,18 +286,14 @@ class FlagKills:
         return True
 
     def _declared(self, key: str, document: Any) -> Manifest:
-        entries = document.get("flags") if isinstance(document, Mapping) else None
-        if not isinstance(entries, Mapping):
-            _log.error("'%s' is no object of the form {flags: {...}}; the declarations stay as they were.", key)
+        try:
+            manifest, bad = manifest_from_data(document, where=key)
+        except InvalidInput as error:
+            _log.error("%s The declarations stay as they were.", error)
             return self._manifest
-        declared: dict[str, Declaration] = {}
-        for flag, data in entries.items():
-            try:
-                entry = {**data, "flag": flag} if isinstance(data, Mapping) else data
-                declared[flag] = declaration_from_data(entry, where=f"{key}.flags.{flag}")
-            except InvalidInput as error:
-                _log.error("%s The entry is left out.", error)
-        return Manifest(MappingProxyType(declared))
+        for complaint in bad:
+            _log.error("%s The entry is left out.", complaint)
+        return manifest
 
     def _once(self, key: str, text: str) -> None:
         if key not in self._told and len(self._told) < _TOLD_BOUND:

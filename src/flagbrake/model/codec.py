@@ -15,7 +15,13 @@ from flagbrake.errors import InvalidInput
 from flagbrake.model import flag_reading
 from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.flag_writing import flag_to_data, segment_to_data
-from flagbrake.model.kill_codec import declaration_from_data, declaration_to_data, kill_from_data, kill_to_data
+from flagbrake.model.kill_codec import (
+    declaration_from_data,
+    declaration_to_data,
+    kill_from_data,
+    kill_to_data,
+    manifest_from_data,
+)
 from flagbrake.model.reading import reading
 
 __all__ = [
@@ -28,6 +34,7 @@ __all__ = [
     "kill_from_data",
     "kill_to_data",
     "loads",
+    "manifest_from_data",
     "segment_from_data",
     "segment_to_data",
 ]

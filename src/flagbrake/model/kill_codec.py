@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from flagbrake.errors import InvalidInput
 from flagbrake.model.clause import Attribute
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind, UnknownPolicy
-from flagbrake.model.manifest import Declaration, ScopeAttribute
+from flagbrake.model.manifest import Declaration, Manifest, ScopeAttribute
 from flagbrake.model.reading import (
     Malformed,
     boolean,
@@ -68,6 +70,26 @@ def declaration_from_data(data: Any, *, where: str = "") -> Declaration:
         InvalidInput: unknown field, wrong type, not a scope; names path, fact and cure.
     """
     return reading(_declaration, data, where)
+
+
+def manifest_from_data(data: Any, *, where: str = "") -> tuple[Manifest, tuple[InvalidInput, ...]]:
+    """``{"flags": {KEY: declaration}}`` to a manifest, and the complaints about entries that had to be left out.
+
+    Raises:
+        InvalidInput: not of this form at all.
+    """
+    entries = data.get("flags") if isinstance(data, Mapping) else None
+    if not isinstance(entries, Mapping):
+        raise InvalidInput(f"{where}: must be an object with flags, not {shown(data)}.", cure='{"flags": {KEY: ...}}')
+    declared: dict[str, Declaration] = {}
+    bad: list[InvalidInput] = []
+    for flag, entry in entries.items():
+        try:
+            told = {**entry, "flag": flag} if isinstance(entry, Mapping) else entry
+            declared[flag] = declaration_from_data(told, where=f"{where}.flags.{flag}")
+        except InvalidInput as error:
+            bad.append(error)
+    return Manifest(MappingProxyType(declared)), tuple(bad)
 
 
 def kill_to_data(kill: Kill) -> dict[str, Any]:

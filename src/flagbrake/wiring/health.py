@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from flagbrake.errors import FlagbrakeError
+from flagbrake.errors import FlagbrakeError, InvalidInput
 from flagbrake.kill.convention import flag_scopes
+from flagbrake.model.reserved import is_reserved, looks_like_kill, scope_of
 from flagbrake.wiring.plane import ControlPlane
 from flagbrake.wiring.settings import configuration
+
+_LEVELS: Final = (
+    "level 0 (provider '{}' and no store: kills are its own flags, no process reports)",
+    "level 1 (provider '{}' with a store)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Finding:
 def examine(plane: ControlPlane) -> list[Finding]:
     """Look at everything; a part that cannot be looked at is a failure of its own and hides no other."""
     found: list[Finding] = []
-    for look in (_settings, _store, _audit, _processes, _engine, _flags, _kills):
+    for look in (_settings, _store, _audit, _processes, _engine, _flags, _reserved, _kills):
         try:
             found.extend(look(plane))
         except FlagbrakeError as error:
@@ -48,14 +54,18 @@ def unopened(error: FlagbrakeError, config: str | None, environment: str | None)
 
 
 def _settings(plane: ControlPlane) -> Iterator[Finding]:
-    path = plane.config.path
+    path, level = plane.config.path, _LEVELS[plane.level].format(plane.config.use)
     if path is None:
-        yield Finding("warning", "settings", "no flagbrake.toml: defaults apply to this folder only.", "flagbrake init")
+        text = f"no flagbrake.toml: defaults apply to this folder only, {level}."
+        yield Finding("warning", "settings", text, "flagbrake init")
     else:
-        yield Finding("ok", "settings", f"{path}, level 1 (provider '{plane.config.use}' with a store)")
+        yield Finding("ok", "settings", f"{path}, {level}")
 
 
 def _store(plane: ControlPlane) -> Iterator[Finding]:
+    if plane.level == 0:
+        yield Finding("ok", "records", f"lock, audit and journal of this machine in {plane.store.url_shown}")
+        return
     yield Finding("ok", "store", f"{plane.store.url_shown} answers, revision {plane.store.revision()}")
 
 
@@ -68,6 +78,10 @@ def _audit(plane: ControlPlane) -> Iterator[Finding]:
 
 
 def _processes(plane: ControlPlane) -> Iterator[Finding]:
+    if plane.level == 0:
+        text = "level 0: no process reports, so nobody knows who listens"
+        yield Finding("ok", "processes", text, "[store] url = ..., for acknowledgements")
+        return
     live = plane.store.processes.live()
     if not live:
         text = f"no live process listens to kills in {plane.config.environment}."
@@ -93,7 +107,8 @@ def _engine(plane: ControlPlane) -> Iterator[Finding]:
 
 def _flags(plane: ControlPlane) -> Iterator[Finding]:
     manifest = plane.manifest()
-    flags = [state.flag for state in plane.control.states()]
+    dot = plane.control.reserved_dot
+    flags = [state.flag for state in plane.control.states() if not is_reserved(state.flag.key, dot=dot)]
     yield Finding("ok", "flags", f"{len(flags)} flags, {len(manifest.declarations)} declarations")
     for flag in flags:
         declared = manifest.get(flag.key)
@@ -107,6 +122,17 @@ def _flags(plane: ControlPlane) -> Iterator[Finding]:
         elif flag.off_variant not in {safe, None}:
             text = f"{flag.key} serves '{flag.off_variant}' when off, and '{safe}' when killed."
             yield Finding("warning", "flags", text, "make them the same, so that off and killed agree")
+
+
+def _reserved(plane: ControlPlane) -> Iterator[Finding]:
+    """Flags that a person may take for a kill switch, and no process does."""
+    dot = plane.control.reserved_dot
+    for state in plane.control.states():
+        if looks_like_kill(state.flag.key, dot=dot):
+            try:
+                scope_of(state.flag.key, dot=dot)
+            except InvalidInput as error:
+                yield Finding("warning", "reserved", f"{error.fact} It kills nothing.", error.cure)
 
 
 def _kills(plane: ControlPlane) -> Iterator[Finding]:

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from flagbrake import registry
 from flagbrake.config import Config
+from flagbrake.control.deadlines import Job, Overdue
+from flagbrake.control.flag_lane import FlagKillLane
 from flagbrake.control.switch import KillSwitch
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import ConfigError, InvalidInput
+from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput, NotFound
 from flagbrake.evaluate import Ruleset
-from flagbrake.model.codec import declaration_to_data
+from flagbrake.model.codec import checksum, declaration_to_data, manifest_from_data
 from flagbrake.model.manifest import Declaration, Manifest
+from flagbrake.model.reserved import manifest_flag
 from flagbrake.ports.adapter import Adapter, StoreAccess
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.notify import Notifier
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("flagbrake.wiring")
 #: Seconds between two looks at pending lanes and expired kills.
 _CARE: Final = 10.0
+#: Seconds to wait, by level, for declarations that the vendor holds; without a store there are no others.
+_MANIFEST: Final = (1.5, 0.5)
 
 
 class _Every:
@@ -67,6 +72,9 @@ def control_plane(
         use: the provider; overrides the file.
         create: make or upgrade the database's tables.
 
+    Without a store and with ``single_controller = true`` this is level 0: lock, journal and audit stand in a
+    file of this machine, kills in the vendor's own flags.
+
     Raises:
         ConfigError: settings that cannot be used, no store, or no tables (``flagbrake init``).
         StoreUnavailable: the database did not answer.
@@ -74,31 +82,51 @@ def control_plane(
     settings = configuration(config, admin=True, environment=environment, use=use)
     adapter = adapter_of(settings, admin=True)
     url = settings.database()
-    if url is None:
+    if url is None and not settings.single_controller:
         raise ConfigError(
             f"'{settings.use}' keeps no kills and no audit, and no store is configured.",
-            cure='[store] url = "sqlite:///flagbrake.db"',
+            cure='[store] url = "sqlite:///flagbrake.db"; or single_controller = true, if nobody else writes here',
         )
-    store = open_store(url, project=settings.project, environment=settings.environment, create=create)
-    return ControlPlane(settings, adapter, store)
+    level = 1 if url else 0
+    store = open_store(
+        url or _records(settings),
+        project=settings.project,
+        environment=settings.environment,
+        create=create or not level,
+    )
+    return ControlPlane(settings, adapter, store, level=level)
+
+
+def _records(settings: Config) -> str:
+    """The local database of a controller without a store, one per project and vendor."""
+    name = checksum(f"{settings.base}\n{settings.project}\n{settings.use}")
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{settings.state_dir} cannot be made ({error.strerror}).", cure="state_dir = ...") from error
+    return f"sqlite:///{settings.state_dir / f'controller-{name}.db'}"
 
 
 class ControlPlane:
     """Everything that writes: one environment of one provider, with its store.
 
     ``control`` reads flags, ``writer`` writes them (locked, compared, verified), ``switch`` kills and
-    restores, ``rollouts`` starts and steers rollouts.
+    restores, ``rollouts`` starts and steers rollouts. At ``level`` 0 the store is a file of this machine, where
+    the lock, the audit and the journal are; no process reads it.
     """
 
-    def __init__(self, settings: Config, adapter: Adapter, store: Store) -> None:
+    def __init__(self, settings: Config, adapter: Adapter, store: Store, *, level: int = 1) -> None:
         self.config = settings
         self.store = store
+        self.level = level
+        self._from_vendor = Manifest()
         self._adapter = adapter
 
     @cached_property
     def control(self) -> FlagControl:
         """The provider's management side."""
-        return self._adapter.control(adapter_settings(self.config, StoreAccess(self.store)))
+        access = StoreAccess(self.store) if self.level else None
+        return self._adapter.control(adapter_settings(self.config, access))
 
     @cached_property
     def writer(self) -> FlagWriter:
@@ -120,7 +148,27 @@ class ControlPlane:
     @cached_property
     def switch(self) -> KillSwitch:
         """Kill and restore."""
-        return KillSwitch.over(self.store, writer=self.writer, manifest=self.manifest, notifiers=self.notifiers)
+        ours = self.control.audits_itself
+        flags = FlagKillLane(
+            self.writer,
+            environment=self.config.environment,
+            journal=self.store.audit,
+            keys=self.store.flags.keys if ours else None,
+            clock=self.store.clock,
+        )
+        if self.level == 0:
+            return KillSwitch.without_store(
+                self.store, flags, writer=self.writer, manifest=self.manifest, notifiers=self.notifiers
+            )
+        return KillSwitch.over(
+            self.store,
+            writer=self.writer,
+            manifest=self.manifest,
+            notifiers=self.notifiers,
+            lanes=(flags,) if self.config.kill_flags else (),
+            # Processes obey these flags whether we write them or not, so we show and lift them.
+            watched=() if self.config.kill_flags else (flags,),
+        )
 
     @cached_property
     def engine(self) -> Engine:
@@ -178,14 +226,34 @@ class ControlPlane:
         self.store.processes.prune()
 
     def manifest(self) -> Manifest:
-        """All declarations: the store's, and over them those of the configuration file."""
+        """All declarations as processes see them: the store's, then the vendor's manifest flag, then the file's."""
+        # Beside the store's: a vendor that is slow must delay no kill by more than a moment.
+        vendors = Job("manifest-flag", self._vendor_manifest)
         stored = {}
         for row in self.store.manifest.all():
             try:
                 stored[row.key] = row.decode()
             except InvalidInput as error:
                 _log.error("The declaration of %s cannot be read and is left out: %s", row.key, error)
-        return Manifest(MappingProxyType(stored)).merged(declared(self.config))
+        try:
+            self._from_vendor = vendors.result(within=_MANIFEST[self.level])
+        except (FlagbrakeError, OSError, Overdue) as error:
+            _log.warning("the declarations in the vendor's flag could not be read: %s", error)
+        return declared(self.config).merged(self._from_vendor).merged(Manifest(MappingProxyType(stored)))
+
+    def _vendor_manifest(self) -> Manifest:
+        key = manifest_flag(dot=self.control.reserved_dot)
+        try:
+            flag = self.control.read(key).flag
+        except NotFound:
+            return Manifest()
+        if flag.archived or not flag.on:
+            return Manifest()
+        served = flag.variant(flag.default) if isinstance(flag.default, str) else None
+        manifest, bad = manifest_from_data(served.value if served else None, where=key)
+        for error in bad:
+            _log.error("%s The entry is left out.", error)
+        return manifest
 
     def declare(self, declaration: Declaration, *, by: str, reason: str) -> None:
         """Put one declaration in the store, audited in the same transaction.
@@ -227,7 +295,8 @@ class ControlPlane:
     def place(self) -> str:
         """Where commands of this plane work: environment, project, provider, store."""
         c = self.config
-        return f"environment {c.environment} · project {c.project} · {c.use} · {self.store.url_shown}"
+        records = f"level 0, records in {self.store.url_shown}" if self.level == 0 else self.store.url_shown
+        return f"environment {c.environment} · project {c.project} · {c.use} · {records}"
 
     def close(self) -> None:
         """Close the control and the store."""
