@@ -171,6 +171,11 @@ class LaunchDarklyEmulator(Emulator):
             if key in self.account.flags:
                 self.account.commit_flag(key, None, by=_BY, verb="deleted")
 
+    def publish(self, environment: str, kind: str, key: str, content: Json | None, version: int) -> None:
+        """Tell SDKs something that is not so: a stale version, a flag that is none. The account does not change."""
+        with self.account.lock:
+            self.sdk.publish(environment, kind, key, content, version)
+
     def put_segment(self, environment: str, sdk: Mapping[str, Any]) -> int:
         """Seed a segment by the back door, as SDKs see it; its version."""
         return segments.put(self.account, environment, copy.deepcopy(dict(sdk)), by=_BY)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from flagbrake.emulate.sse import Hub, encoded
+from flagbrake_launchdarkly.emulator import protocol2
 from flagbrake_launchdarkly.emulator.account import Account
 from flagbrake_launchdarkly.emulator.editing import Json
 
@@ -29,6 +30,8 @@ class SdkPlane:
         self.hub = Hub()
         self._events: list[tuple[str, Json]] = []
         self._lock = threading.Lock()
+        #: Counts what streams were told: the state of the second protocol.
+        self._changes = 0
 
     def publish(self, environment: str, kind: str, key: str, content: Json | None, version: int) -> None:
         """Tell the streams of an environment of a change; call it under the account's lock."""
@@ -37,6 +40,10 @@ class SdkPlane:
             self.hub.publish(environment, encoded("delete", {"path": path, "version": version}))
         else:
             self.hub.publish(environment, encoded("patch", {"path": path, "data": content}))
+        self._changes += 1
+        change = protocol2.change(kind, key, content, version)
+        message = b"".join(encoded(*event) for event in (change, protocol2.transferred(environment, self._changes)))
+        self.hub.publish(protocol2.topic(environment), message)
 
     def events(self, kind: str | None = None, environment: str | None = None) -> list[Json]:
         """What SDKs sent to ``/bulk`` and ``/diagnostic``, oldest first; the latter have the kind ``diagnostic...``."""
@@ -62,6 +69,8 @@ class SdkPlane:
         return [
             Route("/all", guarded(self._stream)),
             Route("/sdk/latest-all", guarded(_poll)),
+            Route("/sdk/stream", guarded(self._stream2)),
+            Route("/sdk/poll", guarded(self._poll2)),
             Route("/bulk", guarded(self._take), methods=["POST"]),
             Route("/diagnostic", guarded(self._take), methods=["POST"]),
         ]
@@ -71,6 +80,26 @@ class SdkPlane:
         with account.lock:
             put = encoded("put", {"path": "/", "data": account.everything(environment)})
             return self.hub.stream([environment], [put], headers={"X-LD-EnvID": _id(account, environment)})
+
+    async def _stream2(self, account: Account, environment: str, request: Request) -> Any:
+        with account.lock:
+            events = self._whole(account, environment, request)
+            headers = {"X-LD-EnvID": _id(account, environment)}
+            return self.hub.stream([protocol2.topic(environment)], [encoded(*event) for event in events], headers)
+
+    async def _poll2(self, account: Account, environment: str, request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        with account.lock:
+            events = self._whole(account, environment, request)
+        body = {"events": [{"event": event, "data": data} for event, data in events]}
+        return JSONResponse(body, headers={"X-LD-EnvID": _id(account, environment)})
+
+    def _whole(self, account: Account, environment: str, request: Request) -> list[tuple[str, Json]]:
+        basis = request.query_params.get("basis")
+        if basis == protocol2.state(environment, self._changes):
+            return [protocol2.intent("none", self._changes)]
+        return protocol2.everything(account.everything(environment), environment, self._changes)
 
     async def _take(self, account: Account, environment: str, request: Request) -> Response:
         from starlette.responses import JSONResponse, Response
