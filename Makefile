@@ -56,6 +56,9 @@ bench: $(VENV)/.test
 proof-flagd-twin: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.flagd_twin --pairs 100000 --seed 1 --store
 
+proof-launchdarkly-twin: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.launchdarkly_twin --pairs 200000 --seed 1 --store
+
 proof-judge-tables: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.judge_tables --store
 

@@ -160,8 +160,9 @@ def _key_sets(sets: tuple[KeySet, ...]) -> Callable[[str | None, Mapping[str, An
 
 def _segment_rule(segment: Segment, rule: SegmentRule) -> Predicate:
     matches = all_of(rule.clauses) or _always
-    if rule.share == WHOLE:
+    made = algorithm(rule.bucketing.algorithm)
+    if rule.share == WHOLE and made.place is None:
         return matches
     place = position(rule.bucketing, segment.key)
-    bound = algorithm(rule.bucketing.algorithm).bound(rule.share)
+    bound = made.bound(rule.share)
     return lambda key, attributes, rules: matches(key, attributes, rules) and place(key, attributes) < bound

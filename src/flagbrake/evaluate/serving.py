@@ -63,7 +63,8 @@ def split(flag: Flag, distribution: Distribution, metadata: Facts) -> Served:
     """Compile a distribution. With one possible answer it needs no unit; otherwise a missing one is an error."""
     made = algorithm(distribution.bucketing.algorithm)
     served = [one(flag, w.variant, Reason.SPLIT, metadata) for w in weights_of(distribution, made)]
-    inside = served[0] if len(served) == 1 else _choose(flag, distribution, served, metadata)
+    sure = len(served) == 1 and made.place is None  # a vendor's hash may refuse a unit even where all get the same
+    inside = served[0] if sure else _choose(flag, distribution, served, metadata)
     if made.place is not None and _is_targeting_key(distribution.bucketing) and _deals(distribution):
         inside = _keyed(inside, flag.key)
     gate = distribution.gate

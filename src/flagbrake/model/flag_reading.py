@@ -185,8 +185,8 @@ def _variants(data: Any, kind: FlagKind) -> tuple[Variant, ...]:
 
 
 def _value(value: Any, kind: FlagKind) -> Any:
-    if kind is FlagKind.OBJECT and isinstance(value, (dict, list)):
-        return json_value(value)
+    if kind is FlagKind.OBJECT:
+        return json_value(value)  # any: LaunchDarkly's JSON flags also hold null, texts and numbers
     found = kind_of(value)
     fitting = MISMATCH if found is None else coerce(value, kind)
     if fitting is MISMATCH:

@@ -253,7 +253,8 @@ def _place(bucketing: Bucketing, owner: str) -> Position:
     """Every context has a place: a missing attribute is 0, a missing kind stands before it."""
     prefix = _prefix(bucketing, owner)
     kind = bucketing.attribute.kind
-    by_key = bucketing.attribute.path == (TARGETING_KEY,)
+    path = bucketing.attribute.path
+    by_key, by_kind = path == (TARGETING_KEY,), path == ("kind",)
     read = reader(bucketing.attribute)
 
     def place(key: str | None, attributes: Mapping[str, Any]) -> float:
@@ -261,7 +262,7 @@ def _place(bucketing: Bucketing, owner: str) -> Position:
         if unit is None:
             return _STRANGER
         if not by_key:
-            unit = read(key, attributes)
+            unit = kind if by_kind else read(key, attributes)
         if isinstance(unit, bool) or not isinstance(unit, (str, int)):
             return _UNNAMED
         try:

@@ -210,6 +210,8 @@ def _shares(weights: Sequence[int], place: str, notes: Notes) -> list[int]:
 
 
 def _bucket_by(text: str | None, kind: str | None, place: str, notes: Notes) -> Attribute:
+    if text in {"kind", "/kind"}:
+        return Attribute(("kind",), kind or USER)  # the name of that kind, not all there are
     try:
         return read_attribute(text, kind) if text else Attribute(kind=kind or USER)
     except NoReference as bad:

@@ -159,7 +159,7 @@ def _bucket_by(bucketing: Bucketing, place: str, notes: Notes) -> tuple[str, Jso
 
 def write_segment(segment: Segment, notes: Notes) -> Json:
     """One segment."""
-    dealt = (r.bucketing for r in segment.rules if r.share != WHOLE and r.bucketing.algorithm == SHA1)
+    dealt = (r.bucketing for r in segment.rules if r.bucketing.algorithm == SHA1)
     salt = next((bucketing.salt for bucketing in dealt), segment.key)
     written: Json = {
         "key": segment.key,
@@ -186,7 +186,7 @@ def _segment_rule(segment: Segment, rule: SegmentRule, index: int, salt: str, no
     apart = (Clause(Attribute((NOTHING,)), Op.SEGMENT, segment.excluded_segments, negate=True),)
     clauses = rule.clauses + apart if segment.excluded_segments else rule.clauses
     written: Json = {"id": f"rule-{index}", "clauses": write_clauses(clauses, place, notes)}
-    if rule.share == WHOLE:
+    if rule.share == WHOLE and rule.bucketing.algorithm != SHA1:
         return written
     if rule.bucketing.algorithm != SHA1:
         _other_units(rule.bucketing, place, notes)
