@@ -85,9 +85,11 @@ class BackDoor:
     def revision(self) -> int:
         """The newest event that the server looks for."""
         with self._conn().transaction():
-            found = self._conn().execute(
-                "SELECT max(id) FROM events WHERE feature_name IS NOT NULL OR type IN ('segment-updated')"
-            ).fetchone()
+            found = (
+                self._conn()
+                .execute("SELECT max(id) FROM events WHERE feature_name IS NOT NULL OR type IN ('segment-updated')")
+                .fetchone()
+            )
         return (found and found[0]) or 0
 
     def close(self) -> None:

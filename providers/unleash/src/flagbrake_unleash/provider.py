@@ -231,7 +231,11 @@ class UnleashProvider(FlagProvider):
             key: known if (known := self._features.get(key)) and known.document == document else feature_of(document)
             for key, document in features.items()
         }
-        whole = {**state, "features": [numbered(f) for f in features.values()], "segments": list(segments.values())}
+        whole = {
+            **state,
+            "features": [numbered(f, features) for f in features.values()],
+            "segments": list(segments.values()),
+        }
         whole.pop("events", None)
         warnings = engine(json.dumps(whole))
         touched = [n for n in segments.keys() | self._segments.keys() if segments.get(n) != self._segments.get(n)]

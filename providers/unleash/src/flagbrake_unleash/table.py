@@ -170,14 +170,26 @@ def answer_of(feature: Feature, response: bytes) -> Answer:
             name, step.reason, step.metadata, step.partial)  # fmt: skip
 
 
-def numbered(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The feature with the numbers of its strategies in the names of their variants."""
+def numbered(document: Mapping[str, Any], everything: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The feature with the numbers of its strategies in the names of their variants.
+
+    ``everything`` has all features by key: what a feature depends on is numbered too.
+    """
+    if document.get("dependencies"):
+        needs = [_numbered_need(need, everything) for need in document["dependencies"]]
+        document = {**document, "dependencies": needs}
     strategies = document.get("strategies") or ()
     if is_plain(document) and len(strategies) <= 1:
         return document
     several = not document.get("variants")
     active = [s for s in strategies if not s.get("disabled")]
     return {**document, "strategies": [_numbered(s, n, several=several) for n, s in enumerate(active)]}
+
+
+def _numbered_need(need: Mapping[str, Any], everything: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    strategies = everything.get(need["feature"], {}).get("strategies") or ()
+    variants = need.get("variants") or ()
+    return {**need, "variants": [*variants, *(f"{n}:{v}" for v in variants for n in range(len(strategies)))]}
 
 
 def _numbered(strategy: Mapping[str, Any], number: int, *, several: bool) -> Mapping[str, Any]:

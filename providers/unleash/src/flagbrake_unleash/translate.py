@@ -172,7 +172,7 @@ class _Reading:
             if "target" in mark:
                 served = self.serve(strategy)
                 place = mark["target"] if isinstance(mark["target"], int) else number
-                keys: list[str] = next((c["values"] for c in strategy["constraints"] if c["contextName"] == USER_ID), [])
+                keys = next((c["values"] for c in strategy["constraints"] if c["contextName"] == USER_ID), ())
                 merged.setdefault(place, (str(served), []))[1].extend(keys)
         last = owned if owned is not None else (strategies[-1] if strategies else None)
         if last is not None and (units := denied(last)):

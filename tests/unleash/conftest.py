@@ -1,0 +1,25 @@
+"""One real server for all tests of this folder that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unleash.harnesses import Vendor, vendor
+from tests.unleash.servers import needed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker process has the server, and so all tests that need it."""
+    for item in items:
+        if "quick_vendor" in getattr(item, "fixturenames", ()) or "harness" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("unleash"))
+
+
+@pytest.fixture(scope="session")
+def quick_vendor() -> Iterator[Vendor]:
+    """The server whose one-second timers run every 50 ms."""
+    needed()
+    with vendor() as made:
+        yield made

@@ -1,0 +1,110 @@
+"""The harness of the Unleash adapter, on the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import httpx
+from openfeature.provider import FeatureProvider
+
+from flagbrake_contract import Harness
+from flagbrake_unleash.provider import UnleashProvider
+from flagbrake_unleash.sdk import SdkSettings
+from flagbrake_unleash.server import UnleashServer
+from tests.contract.harnesses import silent
+from tests.support.waiting import wait_until
+from tests.unleash.backdoor import ENVIRONMENT, BackDoor
+from tests.unleash.gate import Gate
+from tests.unleash.servers import unleash
+
+Wrap = Callable[[FeatureProvider], FeatureProvider]
+
+_AS_TEXT = "every property of an Unleash context is a text (docs/unleash.md)"
+#: What Unleash is, and no adapter can change.
+DEVIATIONS = {
+    "targeting.strict_types": _AS_TEXT,
+    "targeting.boolean": _AS_TEXT,
+    "targeting.list_attribute": "an Unleash constraint compares one text, not the elements of a list (docs/unleash.md)",
+    "keys.punctuation": "Unleash refuses names with quotes or a backslash, and its engine cannot ask for them",
+    "common.story": 'it asks for a list attribute and for 18 to differ from "18" (docs/unleash.md)',
+    "common.buckets": "Unleash hashes units its own way: percentages agree, the units in them do not (docs/unleash.md)",
+}
+
+
+@dataclass
+class Vendor:
+    """The server, its database from behind, and the gate through which the adapter reaches it."""
+
+    server: UnleashServer
+    back: BackDoor
+    gate: Gate
+    made: list[UnleashProvider] = field(default_factory=list)
+
+    @property
+    def token(self) -> str:
+        return self.server.backend_tokens[ENVIRONMENT]
+
+    def settings(self, **others: object) -> SdkSettings:
+        given = SdkSettings(
+            f"{self.gate.url}/api", self.token, refresh_interval=1.0, metrics_interval=60.0, timeout=3.0
+        )
+        return replace(given, **others)
+
+    def provider(self, **others: object) -> UnleashProvider:
+        made = UnleashProvider(self.settings(**others))
+        self.made = [p for p in self.made if p._sdk is not None] + [made]
+        return made
+
+    def seen(self) -> None:
+        """The server serves what is in its database."""
+        newest = self.back.revision()
+        with httpx.Client(headers={"Authorization": self.token}, timeout=10) as client:
+            etag = ""
+
+            def served() -> bool:
+                nonlocal etag
+                answer = client.get(f"{self.server.url}/api/client/features", headers={"If-None-Match": etag})
+                etag = answer.headers.get("etag", etag)  # a 304 may come without
+                return int(etag.split(":")[1]) >= newest
+
+            wait_until(served, why=f"revision {newest}")
+
+    def settle(self) -> None:
+        """Every started provider has it too: fetched now, not at the next second."""
+        self.seen()
+        for provider in list(self.made):
+            provider.refresh()
+
+
+@contextmanager
+def vendor(*, quick: bool = True) -> Iterator[Vendor]:
+    """A server of one's own, behind a gate."""
+    with unleash(quick=quick) as (server, database):
+        gate, back = Gate(server.port), BackDoor(database.url())
+        try:
+            yield Vendor(server, back, gate)
+        finally:
+            back.close()
+            gate.shut()
+
+
+@contextmanager
+def harness(here: Vendor, wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
+    """The harness for one class of rules."""
+    with silent() as port:
+        made = Harness(
+            lambda: wrap(here.provider()),
+            here.back.put,
+            remove=here.back.remove,
+            settle=here.settle,
+            break_vendor=here.gate.shut,
+            restore_vendor=here.gate.open,
+            make_rejected=lambda: wrap(here.provider(token="default:development.wrong")),
+            make_hanging=lambda: wrap(here.provider(url=f"http://127.0.0.1:{port}/api")),
+            known_deviations=DEVIATIONS,
+            secrets=(here.token, here.server.admin_token),
+        )
+        with made:
+            yield made
