@@ -7,12 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from flagbrake.errors import Unsupported
 from flagbrake.ports.adapter import Adapter, AdapterSettings
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.emulator import Emulator
 from flagbrake.ports.provider import FlagProvider
-from flagbrake_launchdarkly.options import AGENT_OPTIONS, CONTROL_OPTIONS, SdkOptions
+from flagbrake_launchdarkly.options import AGENT_OPTIONS, CONTROL_OPTIONS, ApiOptions, SdkOptions
 
 
 class LaunchDarklyAdapter(Adapter):
@@ -33,8 +32,15 @@ class LaunchDarklyAdapter(Adapter):
         return LaunchDarklyProvider(SdkOptions.read(settings.options))
 
     def control(self, settings: AdapterSettings) -> FlagControl:
-        """The control plane."""
-        raise Unsupported("'launchdarkly' cannot do this yet: control.")
+        """The control plane, through the management API.
+
+        Raises:
+            ConfigError: an option that cannot be used, or no token.
+        """
+        from flagbrake_launchdarkly.control import LaunchDarklyControl  # late: agents never write
+
+        options = ApiOptions.read(settings.options, project=settings.project, environment=settings.environment)
+        return LaunchDarklyControl(options, project=settings.project, environment=settings.environment)
 
     def emulator(self, *, environment: str, port: int = 0, file: Path | None = None) -> Emulator:
         """LaunchDarkly on this machine.

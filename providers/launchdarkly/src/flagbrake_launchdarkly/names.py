@@ -14,6 +14,8 @@ from typing import Any, Final
 
 #: The context kind whose keys are names of variants.
 NAMES: Final = "flagbrake-variant"
+#: The context kind that marks a variation as one of other environments only: variations belong to all of them.
+DROPPED: Final = "flagbrake-dropped"
 
 
 def names_of(document: Mapping[str, Any]) -> dict[int, str]:
@@ -34,4 +36,10 @@ def name_targets(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def without_names(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The targets that are meant for contexts."""
-    return [target for target in targets if target.get("contextKind") != NAMES]
+    return [target for target in targets if target.get("contextKind") not in {NAMES, DROPPED}]
+
+
+def dropped_of(document: Mapping[str, Any]) -> frozenset[int]:
+    """The variations that this environment has dropped and others still use."""
+    marked = (t for t in document.get("contextTargets") or () if t.get("contextKind") == DROPPED)
+    return frozenset(int(target["variation"]) for target in marked)

@@ -41,7 +41,7 @@ CONTROL_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "api_token": 'an API access token with the writer role: { env = "LAUNCHDARKLY_API_TOKEN" }; '
         "in flagbrake.admin.toml only",
-        "api_uri": "where the management API is (https://app.launchdarkly.com)",
+        "api_url": "where the management API is (https://app.launchdarkly.com)",
         "project_key": "LaunchDarkly's key of the project (project)",
         "environment_key": "LaunchDarkly's key of the environment (environment)",
         "api_timeout": "seconds for one request to the management API (10)",
@@ -107,7 +107,7 @@ class ApiOptions:
     """What the control plane needs. Nothing here shows the token."""
 
     api_token: str = field(default="", repr=False)
-    api_uri: str = "https://app.launchdarkly.com"
+    api_url: str = "https://app.launchdarkly.com"
     project_key: str = ""
     environment_key: str = ""
     api_timeout: float = 10.0

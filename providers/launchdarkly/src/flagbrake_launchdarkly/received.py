@@ -14,7 +14,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
 from flagbrake.model.clause import USER
 from flagbrake.model.values import MISMATCH, USE_DEFAULT
-from flagbrake_launchdarkly.names import NAMES, names_of
+from flagbrake_launchdarkly.names import DROPPED, NAMES, names_of
 
 _Node = tuple[VersionedDataKind, str]
 
@@ -40,7 +40,7 @@ class Known:
         self.names = names_of(self.data)
         #: (variation index, what the SDK's reason holds) -> what is told.
         self.outcomes: dict[tuple[Any, ...], Told] = {}
-        named = any(target.context_kind != NAMES and target.values for target in flag.context_targets)
+        named = any(target.context_kind not in {NAMES, DROPPED} and target.values for target in flag.context_targets)
         asks = flag.rules or flag.prerequisites or named or any(target.values for target in flag.targets)
         self._fallthrough = Reason.DEFAULT if asks else Reason.STATIC
 
@@ -156,7 +156,7 @@ class Received(FeatureStore):
     def all(self, kind: VersionedDataKind, callback: Callable[[Any], Any] = lambda items: items) -> Any:
         """All items."""
         if kind is FEATURES:
-            return callback({key: known.flag for key, known in self.flags.items()})
+            return callback({key: known.flag for key, known in dict(self.flags).items()})
         return callback(dict(self._segments))
 
     # --- writing: the SDK's thread ------------------------------------------------------------------

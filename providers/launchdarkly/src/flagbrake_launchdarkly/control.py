@@ -1,0 +1,305 @@
+"""The control plane: LaunchDarkly's management API. Every change of an environment is one semantic patch."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+from flagbrake.errors import Conflict, InvalidInput, NotFound
+from flagbrake.evaluate import check
+from flagbrake.model.change import intended
+from flagbrake.model.codec import flag_from_data, flag_to_data
+from flagbrake.model.flag import Flag, Segment
+from flagbrake.model.state import (
+    Archive,
+    Capability,
+    Change,
+    Create,
+    FlagState,
+    Replace,
+    SetDistribution,
+    SetOn,
+    SetTargets,
+    Support,
+)
+from flagbrake.ports.control import FlagControl
+from flagbrake_launchdarkly import patches
+from flagbrake_launchdarkly.api import Api
+from flagbrake_launchdarkly.documents import (
+    Json,
+    flag_of,
+    names_in,
+    native_of,
+    targets_with_names,
+    version_of,
+)
+from flagbrake_launchdarkly.options import ApiOptions
+from flagbrake_launchdarkly.patches import Instruction, Variations
+from flagbrake_launchdarkly.translate import flag_to_sdk, segment_from_rest
+
+_BY: Final = re.compile(r"(?P<why>.*?) ?\[flagbrake: (?P<by>[^\]]*)\]\Z", re.DOTALL)
+_COMMENT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of LaunchDarkly's audit log: ``by`` is the person flagbrake named, else whose token or login it was."""
+
+    at: datetime
+    by: str
+    comment: str
+    title: str
+
+
+class LaunchDarklyControl(FlagControl):
+    """Flags of one environment of one LaunchDarkly project.
+
+    What LaunchDarkly cannot do: a semantic patch has no condition, so two controllers are kept apart by the lock
+    of the store and not by LaunchDarkly; ``expected`` is compared with a read just before the write.
+    """
+
+    name: ClassVar[str] = "launchdarkly"
+    capabilities: ClassVar[Mapping[Capability, Support]] = MappingProxyType(
+        {**dict.fromkeys(Capability, Support.FULL), Capability.COMPARE_AND_SWAP: Support.VENDOR_CANNOT}
+    )
+    split_resolution: ClassVar[int] = 1
+
+    def __init__(self, options: ApiOptions, *, project: str, environment: str) -> None:
+        self.project = project
+        self.environment = environment
+        self._api = Api(options)
+        self._here = options.environment_key
+        self._names_travel = options.variant_names
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def read(self, key: str) -> FlagState:
+        """Read one flag, an archived one too.
+
+        Raises:
+            NotFound, NotAllowed, RetryLater, VendorUnavailable: as the port says.
+        """
+        return self._state(self._flag(key))
+
+    def states(self) -> Iterator[FlagState]:
+        """All flags that are not archived."""
+        reps = [rep for rep in self._api.flags(whole=True) if self._here in rep.get("environments", {})]
+        names = {rep["key"]: names_in(rep, self._here) for rep in reps}
+        for rep in reps:
+            yield self._state(rep, names)
+
+    def segments(self) -> Iterator[Segment]:
+        """All segments; of a big segment only what its rules say."""
+        return (segment_from_rest(rep).result for rep in self._api.segments())
+
+    def history(self, key: str, limit: int = 20) -> Iterator[Entry]:
+        """LaunchDarkly's audit log about a flag in this environment, newest first."""
+        for item in self._api.log(key, limit):
+            comment = item.get("comment") or ""
+            ours = _BY.match(comment)
+            who = (item.get("member") or {}).get("email") or (item.get("token") or {}).get("name") or ""
+            at = datetime.fromtimestamp(item["date"] / 1000, UTC)
+            said, by = (ours["why"], ours["by"]) if ours else (comment, who)
+            yield Entry(at, by, said, item.get("titleVerb") or "")
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def apply(self, change: Change, *, expected: str | None = None, by: str = "", comment: str = "") -> FlagState:
+        """Write one change and return the flag as LaunchDarkly shows it then; what is true already writes nothing.
+
+        Raises:
+            ApprovalRequired: the environment demands an approval, or a change that waits there would break.
+            Conflict: the flag exists already, is not at the expected version, or a release owns its weights.
+            NotFound, InvalidInput, NotAllowed, RetryLater, VendorUnavailable: as the port says.
+        """
+        said = f"{comment} [flagbrake: {by}]".strip()[-_COMMENT:] if by else comment
+        if isinstance(change, Create):
+            return self._create(change.flag, said)
+        try:
+            rep = self._flag(change.key)
+        except NotFound:
+            if isinstance(change, Replace) and expected is None:
+                return self._put_anew(change, said)
+            raise
+        if expected is not None and (there := version_of(rep, self._here)) != expected:
+            raise Conflict(
+                f"Flag '{change.key}' is at version {there}, not {expected}: somebody changed it.",
+                cure="read it again and decide again",
+            )
+        return self._change(rep, change, said)
+
+    def delete(self, key: str, *, by: str = "") -> None:
+        """Delete a flag, in every environment, for good. For flags that a test made."""
+        self._flag(key)
+        self._api.delete(key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    # --- one change -----------------------------------------------------------------------------------
+
+    def _change(
+        self, rep: Json, change: SetOn | SetDistribution | SetTargets | Replace | Archive, said: str
+    ) -> FlagState:
+        key, variations = rep["key"], self._variations(rep)
+        if isinstance(change, Replace):
+            return self._replace(rep, change, said)
+        flag = flag_of(rep, self._here, self._names_for(rep))
+        meant = intended(flag, change)
+        if replace(meant, version=flag.version) == flag:
+            return self._state(rep)
+        match change:
+            case SetOn(on=on, off_variant=off_variant):
+                # Nothing else is in the patch: a kill must not fail for anything but itself.
+                wanted: list[Instruction] = [{"kind": "turnFlagOn" if on else "turnFlagOff"}]
+                if off_variant is not None:
+                    wanted.append({"kind": "updateOffVariation", "variationId": variations.id(off_variant)})
+            case SetDistribution(serve=serve, rule=rule, turn_on=turn_on):
+                self._refuse_release(key)
+                wanted = [*self._names(rep, variations), self._serve(rule, patches.serve(serve, variations))]
+                if turn_on:
+                    wanted.append({"kind": "turnFlagOn"})
+            case SetTargets(targets=targets):
+                present = rep["environments"][self._here].get("contextTargets") or ()
+                named = targets_with_names(rep, self._here) if self._names_travel else None
+                wanted = [patches.targets(targets, present if named is None else named, variations)]
+            case Archive():
+                wanted = [{"kind": "archiveFlag"}]
+        return self._state(self._api.instruct(key, wanted, said, here=not isinstance(change, Archive)))
+
+    def _serve(self, rule: str | None, what: Instruction) -> Instruction:
+        if rule is None:
+            return {"kind": "updateFallthroughVariationOrRollout", **what}
+        return {"kind": "updateRuleVariationOrRollout", "ruleId": rule, **what}
+
+    def _names(self, rep: Json, variations: Variations) -> Iterator[Instruction]:
+        named = targets_with_names(rep, self._here) if self._names_travel else None
+        if named is not None:
+            present = rep["environments"][self._here].get("contextTargets") or ()
+            yield from patches.added_names(named, present, variations)
+
+    def _refuse_release(self, key: str) -> None:
+        release = self._api.active_release(key)
+        if release is not None:
+            raise Conflict(
+                f"LaunchDarkly is releasing '{key}' itself ({release.get('kind', 'release')}, {release['status']}): "
+                "it owns the weights until that ends.",
+                cure="stop that release in LaunchDarkly first",
+            )
+
+    def _create(self, flag: Flag, said: str) -> FlagState:
+        _check(intended(None, Create(flag)))
+        others = self._others(flag)
+        _check_sayable(flag, others)
+        rep = self._api.create(_body(flag, flag.default if isinstance(flag.default, str) else flag.variants[0].name))
+        names = flag.variant_names
+        wanted = patches.replaced(rep, self._here, flag, names, frozenset(), others)
+        return self._state(self._api.instruct(flag.key, wanted, said))
+
+    def _replace(self, rep: Json, change: Replace, said: str) -> FlagState:
+        self._refuse_release(rep["key"])
+        if change.native is not None:
+            operations = patches.put_back(rep, self._here, change.native)
+            return self._state(self._api.patch(rep["key"], operations, said) if operations else rep)
+        meant = change.flag
+        _check(meant)
+        others = self._others(meant)
+        plan = patches.plan_variations(rep, self._here, names_in(rep, self._here), meant)
+        _check_sayable(meant, others)
+        if plan.first:
+            rep = self._api.instruct(rep["key"], list(plan.first), said, here=False)
+        wanted = patches.replaced(rep, self._here, meant, plan.names, plan.removed, others)
+        return self._state(self._api.instruct(rep["key"], wanted, said))
+
+    def _put_anew(self, change: Replace, said: str) -> FlagState:
+        """The flag of a document that is put back was deleted meanwhile."""
+        if change.native is None:
+            return self._create(change.flag, said)
+        kept = change.native
+        shown = [{n: v[n] for n in ("value", "name", "description") if n in v} for v in kept["variations"]]
+        body = {n: kept[n] for n in ("key", "name", "description", "tags", "temporary", "defaults") if n in kept}
+        rep = self._api.create({**body, "variations": shown})
+        ids = [{**old, "_id": new["_id"]} for old, new in zip(kept["variations"], rep["variations"], strict=True)]
+        operations = patches.put_back(rep, self._here, {**kept, "variations": ids})
+        return self._state(self._api.patch(rep["key"], operations, said) if operations else rep)
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _flag(self, key: str) -> Json:
+        try:
+            rep = self._api.flag(key)
+        except NotFound as error:
+            raise self._no_flag(key) from error
+        if self._here not in rep.get("environments", {}):
+            there = ", ".join(sorted(rep.get("environments", {})))
+            raise NotFound(f"LaunchDarkly's project has no environment '{self._here}'.", cure=there)
+        return rep
+
+    def _no_flag(self, key: str) -> NotFound:
+        near = difflib.get_close_matches(key, [rep["key"] for rep in self._api.flags(whole=False)], n=3)
+        cure = " or ".join(f"'{name}'" for name in near)
+        return NotFound(f"There is no flag '{key}' in '{self.environment}'.", cure=cure)
+
+    def _state(self, rep: Json, others: Mapping[str, Sequence[str]] | None = None) -> FlagState:
+        if self._here not in rep.get("environments", {}):
+            rep = self._flag(rep["key"])  # an answer to a write may leave environments out
+        flag = flag_of(rep, self._here, self._names_for(rep) if others is None else others)
+        version, native = version_of(rep, self._here), native_of(rep, self._here)
+        return FlagState(self.ref(flag.key), flag, version, native, datetime.now(UTC))
+
+    def _names_for(self, rep: Json) -> dict[str, tuple[str, ...]]:
+        """The names of the variants of this flag's prerequisites."""
+        asked = [one["key"] for one in rep["environments"][self._here].get("prerequisites") or ()]
+        return {key: variations.names for key, variations in self._of(asked).items()}
+
+    def _others(self, flag: Flag) -> dict[str, Variations]:
+        found = self._of([one.flag for one in flag.prerequisites])
+        for one in flag.prerequisites:
+            if one.flag not in found:
+                raise InvalidInput(f"The prerequisite '{one.flag}' does not exist.", cure="create it first")
+        return found
+
+    def _of(self, keys: Sequence[str]) -> dict[str, Variations]:
+        found = {}
+        for key in dict.fromkeys(keys):
+            try:
+                found[key] = self._variations(self._api.flag(key))
+            except NotFound:
+                continue
+        return found
+
+    def _variations(self, rep: Json) -> Variations:
+        return Variations(tuple(v["_id"] for v in rep["variations"]), names_in(rep, self._here))
+
+
+def _check(flag: Flag) -> None:
+    # What is written must be readable: the codec is stricter than the type checker.
+    flag_from_data(flag_to_data(flag))
+    check(flag)
+
+
+def _check_sayable(flag: Flag, others: Mapping[str, Variations]) -> None:
+    patches.refuse_losses(flag_to_sdk(flag, names={key: other.names for key, other in others.items()}))
+
+
+def _body(flag: Flag, on: str) -> Json:
+    names = flag.variant_names
+    off = names.index(flag.off_variant) if flag.off_variant is not None else len(names) - 1
+    return {
+        "key": flag.key,
+        "name": flag.key,
+        "description": flag.description,
+        "variations": [{"value": variant.value, "name": variant.name} for variant in flag.variants],
+        "defaults": {"onVariation": names.index(on), "offVariation": off},
+        "tags": list(flag.tags),
+        "temporary": False,
+    }
+
+
+__all__ = ["Entry", "LaunchDarklyControl"]
