@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
-from flagbrake.errors import Unsupported
 from flagbrake.ports.adapter import Adapter, AdapterSettings
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.emulator import Emulator
 from flagbrake.ports.provider import FlagProvider
 from flagbrake_split.options import ADMIN_OPTIONS, CONTROL_OPTIONS, ApiOptions
+from flagbrake_split.sdk_options import AGENT_OPTIONS, SdkOptions
 
 
 class SplitAdapter(Adapter):
     """Split (Harness FME)."""
 
     name: ClassVar[str] = "split"
-    options: ClassVar[Mapping[str, str]] = CONTROL_OPTIONS
+    options: ClassVar[Mapping[str, str]] = MappingProxyType({**AGENT_OPTIONS, **CONTROL_OPTIONS})
     admin_options: ClassVar[frozenset[str]] = ADMIN_OPTIONS
 
     def provider(self, settings: AdapterSettings) -> FlagProvider:
-        """The data plane."""
-        raise Unsupported("'split' cannot do this yet: provider.")
+        """The data plane; the vendor's SDK is loaded when it starts.
+
+        Raises:
+            ConfigError: an option that cannot be used, or no SDK key.
+        """
+        from flagbrake_split.provider import SplitProvider  # late: the control plane does without
+
+        return SplitProvider(SdkOptions.read(settings.options))
 
     def control(self, settings: AdapterSettings) -> FlagControl:
         """The control plane; nothing is asked before it is used.

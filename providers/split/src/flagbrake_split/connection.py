@@ -1,0 +1,259 @@
+"""The SDK's factory: made, watched, hurried, made anew after a fork, closed within bounds."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from splitio import get_factory
+from splitio.api import APIException, APIUriException
+
+from flagbrake_split.received import Received
+from flagbrake_split.sdk_options import Mode, SdkOptions
+
+_log = logging.getLogger("flagbrake.split")
+
+#: Milliseconds for one request of the SDK.
+_REQUEST: Final = 3000
+#: Seconds a close may take: the last impressions are sent in it.
+_CLOSE: Final = 8.0
+_URI_TOO_LONG: Final = 414
+#: Answers of 4xx that pass by themselves.
+_PASSING: Final = frozenset((408, 429))
+#: Seconds between two reports of impressions and events, and of telemetry: the SDK's own floors and defaults.
+_REPORT: Final = {"optimized": 300, "debug": 60, "none": 300}
+
+
+class Connection:
+    """One SDK factory at a time over one :class:`Received`.
+
+    Args:
+        options: what the agent's table says.
+        received: where the flags are kept; it outlives factories.
+        valid: data flows.
+        interrupted: it does not; called with what is the matter.
+        refused: the vendor refuses the key; called with the HTTP status and what is the matter.
+    """
+
+    def __init__(
+        self,
+        options: SdkOptions,
+        received: Received,
+        *,
+        valid: Callable[[], None],
+        interrupted: Callable[[str], None],
+        refused: Callable[[int, str], None],
+    ) -> None:
+        self._options = options
+        self._received = received
+        self._valid = valid
+        self._interrupted = interrupted
+        self._refused = refused
+        self._closing = threading.Event()
+        self._hurry = threading.Event()
+        self._factory: Any = None
+        self.client: Any = None
+        #: What the evaluation of this thread found, which the SDK's client keeps to itself.
+        self.found = threading.local()
+        self.refusals = 0
+
+    def open(self) -> None:
+        """Make a factory; it connects in the background."""
+        self._closing = threading.Event()
+        self._hurry = threading.Event()
+        self.refusals = 0
+        factory = get_factory(self._options.sdk_key or "localhost", **self._arguments())
+        self._factory = factory
+        client = factory.client()
+        client._evaluator = _Telling(client._evaluator, self.found)  # noqa: SLF001 - the client tells no label
+        if self._options.mode is Mode.REDIS:
+            self.client = client
+            self._valid()
+            return
+        storages = factory._storages  # noqa: SLF001 - there is no public way to hear of changes in order
+        self._watch(factory._sync_manager)  # noqa: SLF001 - the same
+        self._received.follow(storages["splits"], storages["segments"], storages["rule_based_segments"])
+        threading.Thread(target=self._await, args=(factory, client), name="flagbrake-split-ready", daemon=True).start()
+
+    def storage(self) -> Any:
+        """The SDK's storage of flags, for modes in which nothing is pushed here."""
+        return self._factory._storages["splits"]  # noqa: SLF001 - the public manager answers views only
+
+    def hurry(self) -> None:
+        """Try again now, if a pause is under way."""
+        self._hurry.set()
+
+    def after_fork(self) -> None:
+        """In the child the factory's threads are gone: make another one over the same flags."""
+        if self._factory is None:
+            return
+        # The former factory's client answers until the new one is ready; whoever held its locks is gone.
+        for storage in self._factory._storages.values():  # noqa: SLF001
+            if hasattr(storage, "_lock"):
+                storage._lock = threading.RLock()  # noqa: SLF001
+        self.open()
+
+    def close(self) -> None:
+        """Close the factory and end its threads, within bounds."""
+        self._closing.set()
+        self._hurry.set()
+        factory, self._factory, self.client = self._factory, None, None
+        if factory is not None:
+            _start_no_more(factory._sync_manager)  # noqa: SLF001
+            done = threading.Event()
+            factory.destroy(done)
+            done.wait(_CLOSE)
+
+    # --- one factory -----------------------------------------------------------------------------------
+
+    def _arguments(self) -> dict[str, Any]:
+        o = self._options
+        config: dict[str, Any] = {
+            "connectionTimeout": _REQUEST,
+            "streamingEnabled": o.mode is Mode.STREAM,
+            "featuresRefreshRate": o.refresh,
+            "segmentsRefreshRate": o.refresh,
+            "impressionsMode": o.impressions.upper(),
+            "impressionsRefreshRate": _REPORT[o.impressions],
+        }
+        if o.flag_sets:
+            config["flagSetsFilter"] = list(o.flag_sets)
+        if o.mode is Mode.LOCALHOST:
+            config |= {"splitFile": o.file, "localhostRefreshEnabled": True}
+        if o.mode is Mode.REDIS:
+            config |= _redis(o)
+        addresses: dict[str, str] = {}
+        if o.base_url:
+            base = o.base_url.rstrip("/")
+            services = ("sdk_api", "events_api", "auth_api", "telemetry_api")
+            addresses = {f"{service}_base_url": f"{base}/api" for service in services}
+            addresses["streaming_api_base_url"] = base
+        return {"config": config, **addresses}
+
+    def _watch(self, manager: Any) -> None:
+        """Hear how fetching goes, and let its pauses be ours: the SDK's own begin at ten seconds."""
+        synchronizer = manager._synchronizer  # noqa: SLF001
+        synchronizers = synchronizer._split_synchronizers  # noqa: SLF001
+        paused = _Pause(self, self._options.reconnect_delay, self._options.reconnect_max)
+        for owner in (synchronizer, synchronizers.split_sync, synchronizers.segment_sync, manager):
+            if hasattr(owner, "_backoff"):
+                owner._backoff = paused  # noqa: SLF001
+        if hasattr(synchronizers.split_sync, "_api"):
+            api = synchronizers.split_sync._api  # noqa: SLF001
+            fetch = api.fetch_splits
+
+            def fetch_splits(*args: Any, **kwargs: Any) -> Any:
+                if self._closing.is_set():
+                    # The one answer after which the SDK tries no more: its thread ends.
+                    raise APIUriException("closed", _URI_TOO_LONG)
+                try:
+                    answer = fetch(*args, **kwargs)
+                except APIException as error:
+                    self._failed(error)
+                    raise
+                self.refusals = 0
+                if self.client is not None:
+                    self._valid()
+                return answer
+
+            api.fetch_splits = fetch_splits
+
+    def _await(self, factory: Any, client: Any) -> None:
+        """READY when the SDK says so: flags and their segments are there."""
+        closing = self._closing
+        ready = factory._sdk_internal_ready_flag  # noqa: SLF001 - block_until_ready would count a timeout
+        while not closing.is_set():
+            if ready is None or ready.wait(0.05):
+                # The SDK answers control until its own updater has run.
+                while not factory.ready and not closing.wait(0.0005):
+                    pass
+                if not closing.is_set():
+                    self.client = client
+                    self._valid()
+                return
+
+    def _failed(self, error: APIException) -> None:
+        status = error.status_code
+        if status is not None and 400 <= status < 500 and status not in _PASSING:
+            self.refusals += 1
+            self._refused(status, f"Split answers {status} to the SDK key")
+        else:
+            self._interrupted(f"Split answers {status}" if status else "Split is not reached")
+
+    def pause(self, attempt: int, delay: float, longest: float) -> None:
+        """Wait before another attempt; ends early on :meth:`hurry` and :meth:`close`."""
+        if self.refusals:
+            delay, longest = self._options.refused_delay, self._options.refused_delay_max
+            attempt = self.refusals - 1
+        # Jitter, so that a fleet does not come as one.
+        seconds = min(delay * 2 ** min(attempt, 30), longest) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
+        self._hurry.wait(seconds)
+        if not self._closing.is_set():
+            self._hurry.clear()
+
+
+def _start_no_more(manager: Any) -> None:
+    """A factory that is closed before it was ready would still start its tasks when its last attempt ends."""
+    synchronizer = manager._synchronizer  # noqa: SLF001
+    synchronizer.start_periodic_data_recording = _nothing
+    synchronizer.start_periodic_fetching = _nothing
+    if hasattr(manager, "_push"):
+        manager._push.start = _nothing  # noqa: SLF001
+
+
+def _nothing() -> None: ...
+
+
+class _Pause:
+    """Stands where the SDK has its backoff: it waits itself and gives zero seconds to sleep."""
+
+    def __init__(self, connection: Connection, delay: float, longest: float) -> None:
+        self._connection = connection
+        self._delay = delay
+        self._longest = longest
+        self._attempt = 0
+
+    def get(self) -> float:
+        """Wait; there is nothing left to sleep."""
+        attempt, self._attempt = self._attempt, self._attempt + 1
+        self._connection.pause(attempt, self._delay, self._longest)
+        return 0.0
+
+    def reset(self) -> None:
+        """It went well."""
+        self._attempt = 0
+
+
+class _Telling:
+    """The SDK's evaluator, which also keeps what it found for the provider in the same thread."""
+
+    def __init__(self, evaluator: Any, found: threading.local) -> None:
+        self._evaluator = evaluator
+        self._found = found
+
+    def eval_with_context(self, *args: Any) -> Any:
+        """Evaluate one flag."""
+        found = self._found.result = self._evaluator.eval_with_context(*args)
+        return found
+
+
+def _redis(options: SdkOptions) -> dict[str, Any]:
+    address = urlsplit(options.redis_url)
+    found: dict[str, Any] = {
+        "redisHost": address.hostname or "localhost",
+        "redisPort": address.port or 6379,
+        "redisDb": int(address.path.strip("/") or 0),
+        "redisSocketTimeout": 1.0,
+        "redisSocketConnectTimeout": 1.0,
+    }
+    if address.username:
+        found["redisUsername"] = address.username
+    if address.password:
+        found["redisPassword"] = address.password
+    if options.redis_prefix:
+        found["redisPrefix"] = options.redis_prefix
+    return found

@@ -1,0 +1,133 @@
+"""The agents' part of the adapter's table, read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from flagbrake.errors import ConfigError
+
+#: Keys of the data plane, each with one line of help.
+AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "sdk_key": 'the server-side SDK key of the environment: { env = "SPLIT_SDK_KEY" }',
+        "mode": "how flags arrive: stream (default), poll, localhost or redis",
+        "base_url": "one address for all five services of Split, such as an emulator's (Split's own)",
+        "timeout": "seconds a start waits for data (5)",
+        "refresh": "seconds between two polls: while polling, and while the stream is down (30)",
+        "reconnect_delay": "seconds before the first new attempt after a failure; doubled each time (1)",
+        "reconnect_max": "the longest pause between two attempts (15)",
+        "refused_delay": "seconds before a refused SDK key is tried again; doubled each time (5)",
+        "refused_delay_max": "the longest pause after a refusal (60)",
+        "impressions": "optimized (default), debug or none: what is reported of evaluations",
+        "flag_sets": "only the flags of these flag sets",
+        "track_traffic_type": "the traffic type of tracked events (user)",
+        "file": "mode localhost: the file with flags, .yaml or .json",
+        "redis_url": 'mode redis: where a Split synchroniser writes: { env = "SPLIT_REDIS_URL" }',
+        "redis_prefix": "mode redis: the prefix of its keys",
+    }
+)
+_SECONDS: Final = ("timeout", "refresh", "reconnect_delay", "reconnect_max", "refused_delay", "refused_delay_max")
+
+
+class Mode(StrEnum):
+    """How flags arrive."""
+
+    STREAM = "stream"
+    POLL = "poll"
+    LOCALHOST = "localhost"
+    REDIS = "redis"
+
+
+@dataclass(frozen=True, slots=True)
+class SdkOptions:
+    """What the data plane needs. Nothing here shows the key or a password."""
+
+    sdk_key: str = field(default="", repr=False)
+    mode: Mode = Mode.STREAM
+    base_url: str = ""
+    timeout: float = 5.0
+    refresh: float = 30.0
+    reconnect_delay: float = 1.0
+    reconnect_max: float = 15.0
+    refused_delay: float = 5.0
+    refused_delay_max: float = 60.0
+    impressions: str = "optimized"
+    flag_sets: tuple[str, ...] = ()
+    track_traffic_type: str = "user"
+    file: str = ""
+    redis_url: str = field(default="", repr=False)
+    redis_prefix: str = ""
+
+    @classmethod
+    def read(cls, table: Mapping[str, Any]) -> SdkOptions:
+        """From the table, checked.
+
+        Raises:
+            ConfigError: a value of the wrong type, or what the mode needs is missing.
+        """
+        checked = {key: _checked(key, value) for key, value in table.items() if key in AGENT_OPTIONS}
+        options = cls(**checked)
+        if options.mode in {Mode.STREAM, Mode.POLL} and not options.sdk_key:
+            raise ConfigError("[split] sdk_key is missing.", cure='sdk_key = { env = "SPLIT_SDK_KEY" }')
+        if options.mode is Mode.LOCALHOST and not options.file:
+            raise ConfigError("[split] mode is localhost and no file is named.", cure='file = "flags.yaml"')
+        if options.mode is Mode.REDIS and not options.redis_url:
+            raise ConfigError("[split] mode is redis and redis_url is missing.", cure='redis_url = { env = "REDIS" }')
+        return options
+
+
+def _checked(key: str, value: Any) -> Any:
+    check: Callable[[str, Any], Any] = _CHECKS.get(key, _text)
+    return check(key, value)
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"[split] {key} is not a text.", cure=f'{key} = "..."')
+    return value.strip()
+
+
+def _secret(key: str, value: Any) -> str:
+    found = _text(key, value)
+    if not found.isascii() or not found.isprintable() or " " in found:
+        raise ConfigError(f"[split] {key} holds characters that no key has.", cure="copy it again, whole")
+    return found
+
+
+def _texts(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+        raise ConfigError(f"[split] {key} is not a list of texts.", cure=f'{key} = ["..."]')
+    return tuple(value)
+
+
+def _seconds(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        raise ConfigError(f"[split] {key} is not a number of seconds above 0.", cure=f"{key} = 5")
+    return float(value)
+
+
+def _mode(key: str, value: Any) -> Mode:
+    try:
+        return Mode(value)
+    except ValueError:
+        raise ConfigError(f"[split] {key} is {value!r}.", cure=", ".join(Mode)) from None
+
+
+def _impressions(key: str, value: Any) -> str:
+    if value not in {"optimized", "debug", "none"}:
+        raise ConfigError(f"[split] {key} is {value!r}.", cure="optimized, debug or none")
+    return str(value)
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    **dict.fromkeys(_SECONDS, _seconds),
+    "sdk_key": _secret,
+    "redis_url": _secret,
+    "mode": _mode,
+    "impressions": _impressions,
+    "flag_sets": _texts,
+}

@@ -1,0 +1,102 @@
+"""Split for tests: the emulator, the back door into it, and the real SDK over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from openfeature.provider import FeatureProvider
+
+from flagbrake.model.flag import Distribution, Flag
+from flagbrake_contract import Harness
+from flagbrake_split.emulator import SplitEmulator
+from flagbrake_split.provider import SplitProvider
+from flagbrake_split.sdk_options import SdkOptions
+from flagbrake_split.translate import split_from_flag
+from tests.contract.harnesses import silent
+from tests.split.sdk import no_proxies
+from tests.support.waiting import wait_until
+
+ENVIRONMENT: Final = "test"
+Wrap = Callable[[FeatureProvider], FeatureProvider]
+
+
+class Vendor:
+    """One emulated account, and everything made over it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.emulator = SplitEmulator(ENVIRONMENT, **options)
+        self.providers: list[SplitProvider] = []
+
+    def provider(self, url: str = "", **options: Any) -> SplitProvider:
+        """The provider over the real SDK, with short delays."""
+        quick = {"timeout": 3.0, "refresh": 1.0, "reconnect_delay": 0.05, "reconnect_max": 0.3, "refused_delay": 0.2}
+        settings: dict[str, Any] = {
+            "sdk_key": self.emulator.sdk_key(ENVIRONMENT),
+            "base_url": url or self.emulator.url,
+            **quick,
+            **options,
+        }
+        made = SplitProvider(SdkOptions(**settings))
+        self.providers.append(made)
+        return made
+
+    def put(self, flag: Flag) -> None:
+        """Seed a flag."""
+        self.emulator.put_split(split_from_flag(flag).result, ENVIRONMENT)
+
+    def settle(self) -> None:
+        """Return when every started provider has what the emulator has."""
+        wanted = self.emulator.change_number(ENVIRONMENT)
+        for provider in self.providers:
+            wait_until(lambda provider=provider: _has(provider, wanted), timeout=20, why="the stream")
+
+
+def _has(provider: SplitProvider, wanted: int) -> bool:
+    connection = provider._connection
+    if not provider._serving or connection is None or connection.client is None:
+        return True
+    return connection.storage().get_change_number() >= wanted
+
+
+@contextmanager
+def vendor(**options: Any) -> Iterator[Vendor]:
+    """A started emulator; whatever was made over it is stopped at the end."""
+    made = Vendor(**options)
+    with no_proxies():
+        made.emulator.start()
+        try:
+            yield made
+        finally:
+            for provider in made.providers:
+                provider.shutdown()
+            made.emulator.stop()
+
+
+@contextmanager
+def harness(wrap: Wrap = lambda provider: provider, **tools: Any) -> Iterator[Harness]:
+    """For the contract."""
+    with (
+        vendor() as made,
+        silent() as port,
+        Harness(
+            lambda: wrap(made.provider()),
+            made.put,
+            remove=lambda key: made.emulator.delete(key, ENVIRONMENT),
+            settle=made.settle,
+            break_vendor=made.emulator.stop,
+            restore_vendor=made.emulator.start,
+            make_rejected=lambda: wrap(made.provider(sdk_key="a-wrong-key-of-nobody")),
+            make_hanging=lambda: wrap(made.provider(f"http://127.0.0.1:{port}", timeout=0.5)),
+            secrets=(made.emulator.sdk_key(ENVIRONMENT), made.emulator.admin_key),
+            patience=15.0,
+            **tools,
+        ) as ready,
+    ):
+        yield ready
+
+
+def of_the_story(flag: Flag) -> bool:
+    """Is it the flag of the contract's story, whose units and variants are named?"""
+    return isinstance(flag.default, Distribution) and flag.default.bucketing.salt == "contract"
