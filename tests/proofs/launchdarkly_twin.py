@@ -33,6 +33,7 @@ from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import OpenFeatureError, TargetingKeyMissingError
 
+from flagbrake.errors import FlagbrakeError
 from flagbrake.evaluate import Ruleset
 from flagbrake.evaluate.clauses import predicate
 from flagbrake.model.codec import dumps, flag_from_data, flag_to_data, loads, segment_from_data, segment_to_data
@@ -166,12 +167,12 @@ def same(ours: Answer, theirs: Answer, kind: Any) -> bool:
     return type(ours[0]) is type(value) and bool(ours[0] == value)
 
 
-def compare(pairs: int, seed: int) -> Result:
-    """Ask ``pairs`` pairs of both."""
+def compare(pairs: int, seed: int, *, until_wrong: bool = False) -> Result:
+    """Ask ``pairs`` pairs of both, or until they disagree."""
     random, result, theirs = Random(seed), Result(), Theirs()
     try:
         number = 0
-        while result.pairs < pairs:
+        while result.pairs < pairs and not (until_wrong and result.wrong):
             number += 1
             world = worlds.circle(random) if random.random() < 0.01 else worlds.environment(random)
             _compare_world(world, random, theirs, result, pairs, write_back=number % WRITTEN_BACK == 0)
@@ -215,7 +216,7 @@ def _count_clause(flag: Any, context: EvaluationContext, rules: Ruleset, random:
     clause = random.choice(clauses)
     try:
         matched = predicate(clause)(context.targeting_key, context.attributes, rules)
-    except OpenFeatureError:
+    except (OpenFeatureError, FlagbrakeError):
         return
     result.clauses[(str(clause.op), matched)] += 1
 

@@ -1,0 +1,72 @@
+"""Our evaluator answers a translated LaunchDarkly flag as LaunchDarkly's SDK answers the original."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flagbrake.evaluate.vendors import launchdarkly as dialect
+from flagbrake.model.clause import LAUNCHDARKLY, Coercion, Contexts, Dates, ListMode, OnMissing, Semver
+from flagbrake_launchdarkly.translate import conditions
+from tests.proofs.launchdarkly_twin import compare
+
+#: Every operator of the model that a LaunchDarkly clause becomes.
+OPERATORS = {
+    "after",
+    "always",
+    "before",
+    "contains",
+    "ends_with",
+    "greater",
+    "greater_or_equal",
+    "in",
+    "less",
+    "less_or_equal",
+    "matches",
+    "segment",
+    "semver_equal",
+    "semver_greater",
+    "semver_less",
+    "starts_with",
+}
+
+
+def test_fifteen_thousand_pairs_agree():
+    """The short form of the proof ``python -m tests.proofs.launchdarkly_twin``; its full result is in docs/proofs.
+
+    It has seen every operator match and fail, every reason, and models written back.
+    """
+    done = compare(15_000, seed=20_261)
+    assert not done.wrong, done.wrong[0]
+    seen = {(op, hit) for (op, hit), times in done.clauses.items() if times >= 20}
+    assert {(op, hit) for op in OPERATORS for hit in (True, False)} <= seen
+    least = {"FALLTHROUGH": 3000, "RULE_MATCH": 1000, "TARGET_MATCH": 100, "OFF": 500, "PREREQUISITE_FAILED": 500}
+    least |= {"ERROR": 20, "NO_TARGETING_KEY": 50}
+    assert not {reason: done.reasons[reason] for reason, times in least.items() if done.reasons[reason] < times}
+    assert done.written_back > 1000
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"coercion": Coercion.STRICT},
+        {"semver": Semver.STRICT},
+        {"dates": Dates.RFC3339_OR_MILLIS},
+        {"contexts": Contexts.OPEN},
+        {"on_missing": OnMissing.AS_FALSE},
+        {"list_mode": ListMode.NONE},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_field_of_the_dialect_is_needed(monkeypatch, otherwise):
+    """With any one field of the dialect read as ours (or as another vendor does) the twins disagree."""
+    monkeypatch.setattr(conditions, "LAUNCHDARKLY", replace(LAUNCHDARKLY, **otherwise))
+    assert compare(40_000, seed=5, until_wrong=True).wrong
+
+
+@pytest.mark.parametrize("place", ["_UNNAMED", "_STRANGER"])
+def test_places_of_units_that_are_not_there_are_needed(monkeypatch, place):
+    """A unit that the context does not name falls at the start, one of a kind that is not there before it."""
+    monkeypatch.setattr(dialect, place, 0.99)
+    assert compare(10_000, seed=5, until_wrong=True).wrong
