@@ -167,7 +167,7 @@ class Plane:
         for name, snapshot in read.items():
             for kill in snapshot.kills:
                 held.setdefault((kill.id, kill.scope), {})[name] = kill
-        written = dict.fromkeys(lane.name for lane in self.lanes).keys()
+        written = {lane.name for lane in self.lanes}
         kills = sorted((next(iter(lanes.values())) for lanes in held.values()), key=lambda k: (k.at, k.id))
         return Standing(
             self.environment,
@@ -176,8 +176,8 @@ class Plane:
                 StandingKill(
                     kill=kill,
                     lanes=tuple(held[kill.id, kill.scope]),
-                    # What people made at the vendor is no lane's duty.
-                    pending=tuple(written & read.keys() - held[kill.id, kill.scope].keys())
+                    # What people made at the vendor alone is no lane's duty.
+                    pending=tuple(name for name in read if name in written - held[kill.id, kill.scope].keys())
                     if written & held[kill.id, kill.scope].keys()
                     else (),
                     age=max(0.0, (now - kill.at).total_seconds()),

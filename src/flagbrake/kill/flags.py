@@ -98,6 +98,7 @@ class FlagKills:
         self._ready: bool | None = None
         self._kills: dict[str, Kill] = {}
         self._epoch = next(_epochs)
+        self._answered = False
         self._valid_until = 0.0
         self._manifest = Manifest()
         self._document: Any = None
@@ -186,15 +187,17 @@ class FlagKills:
         """Read the reserved flags and tell the board. Never raises: what cannot be read is not trusted."""
         with self._lock:
             try:
-                if self._read(declarations=declarations) and self._ready:
-                    self._valid_until = self._monotonic() + self._trust
+                if self._read(declarations=declarations):
+                    self._answered = True
+                    if self._ready:
+                        self._valid_until = self._monotonic() + self._trust
             except Exception:  # noqa: BLE001 - a provider that fails makes the lane UNKNOWN, nothing else
                 if "look" not in self._told:
                     self._told.add("look")
                     _log.exception("The kill flags of '%s' cannot be read; kills are UNKNOWN.", self._provider.name)
             else:
                 self._told.discard("look")
-            if self._view is None and self._valid_until <= 0.0:
+            if not self._answered:
                 return  # never heard is another fact than silent
             snapshot = KillSnapshot(self._environment, self._epoch, tuple(self._kills.values()))
             view = self._view = KillView(snapshot, self._manifest, self._valid_until)
