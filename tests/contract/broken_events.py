@@ -184,6 +184,25 @@ class MissesOutage(ReferenceProvider):
         super().heard(what, keys)
 
 
+class MuteAgain(ReferenceProvider):
+    """Started again, it follows and says nothing."""
+
+    def stop(self):
+        super().stop()
+        self.before = True
+
+    def emit_provider_configuration_changed(self, details):
+        if not self.__dict__.get("before"):
+            super().emit_provider_configuration_changed(details)
+
+
+class ListeningOn(ReferenceProvider):
+    """Stopping leaves its listener, starting adds another."""
+
+    def stop(self):
+        """Go on listening."""
+
+
 EVENTS = [
     of_provider("READY twice", "events.ready_once", Echo),
     of_provider("tells nothing", "events.changed", Mute, patience=0.3),
@@ -198,6 +217,8 @@ EVENTS = [
     of_provider("tells backwards", "events.order", TellsBackwards, patience=0.5),
     of_provider("a list in the metadata", "events.types", TellsTuples),
     of_provider("goes on after shutdown", "events.after_shutdown", TellsAfterwards),
+    of_provider("started again, it says nothing", "events.after_restart", MuteAgain, patience=0.3),
+    of_provider("started again, it tells twice", "events.after_restart", ListeningOn),
     of_provider("cannot emit into nothing", "events.without_listener", RaisesUnattached, patience=0.3),
     of_provider("tells the client nothing", "events.through_client", Mute, patience=0.3),
     of_provider("no STALE", "stale.told", NoStale, patience=0.3),

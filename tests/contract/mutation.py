@@ -27,6 +27,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import OpenFeatureError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
+from flagbrake.ports.provider import FlagProvider
 from flagbrake.testing import MemoryProvider
 from flagbrake_contract import Harness, Outcome, all_rules, judge
 from tests.contract.harnesses import memory
@@ -148,11 +149,19 @@ class Returning(MemoryProvider):
             return FlagResolutionDetails("junk", error.error_code, error.error_message)
 
 
+class Bare(MemoryProvider):
+    """Cannot tell what a flag serves when off, nor the value of a variant: many vendors' SDKs cannot."""
+
+    off_value = FlagProvider.off_value
+    value_of = FlagProvider.value_of
+
+
 def harnesses() -> Iterator[tuple[Callable[[], Harness], tuple[str, ...]]]:
-    """What a mutant has to pass: all in memory, all with a vendor, and errors that are returned."""
+    """What a mutant has to pass: all in memory, all with a vendor, errors that are returned, and a bare adapter."""
     yield memory, ()
     yield reference, ()
     yield (lambda: memory(kind=Returning)), ("errors", "defaults", "async", "coercion")
+    yield (lambda: memory(kind=Bare)), ("kills",)
 
 
 def first_broken() -> str:

@@ -215,6 +215,25 @@ def events_after_shutdown(h: Harness) -> None:
         holds(not session.emitted, expected="no event", came=_events(session))
 
 
+@rule(Cap.CONFIGURATION_CHANGE, Cap.REINITIALIZATION)
+def events_after_restart(h: Harness) -> None:
+    """A provider that was shut down and started again tells changes again, once each."""
+    from openfeature.evaluation_context import EvaluationContext
+
+    key = h.serving("x").key
+    with h.session() as session:
+        session.provider.shutdown()
+        session.provider.initialize(EvaluationContext())
+        h.settle()
+        session.emitted.clear()
+        h.serving("y", key=key)
+        _await_change(h, session, key)
+        marker = h.serving("marker").key
+        _await_change(h, session, marker)
+        told = len(_changes(session, key))
+        holds(told == 1, expected="one event", came=f"{told}: {_events(session)}")
+
+
 @rule(Cap.EVENTS)
 def events_without_listener(h: Harness) -> None:
     """A provider that nobody attached to emits into nothing, and goes on."""
