@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from openfeature.exception import (
@@ -76,7 +77,7 @@ def _said(answer: httpx.Response) -> str:
 
 def retry_after(answer: httpx.Response) -> float | None:
     """Seconds to wait after a 429: ``Retry-After``, else ``X-Ratelimit-Reset`` (milliseconds since 1970)."""
-    for header, reading in (("Retry-After", float), ("X-Ratelimit-Reset", _until)):
+    for header, reading in (("Retry-After", float), ("X-Ratelimit-Reset", lambda text: _until(text, answer))):
         text = answer.headers.get(header)
         if text:
             try:
@@ -86,5 +87,10 @@ def retry_after(answer: httpx.Response) -> float | None:
     return None
 
 
-def _until(text: str) -> float:
-    return float(text) / 1000 - time.time()
+def _until(text: str, answer: httpx.Response) -> float:
+    """Counted from the vendor's own clock where it tells it: ours may be wrong by a day."""
+    try:
+        now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        now = time.time()
+    return float(text) / 1000 - now
