@@ -46,7 +46,7 @@ area("audit", "Audit", repair="write the audit entry in the write's own transact
 def writing_create(h: Harness) -> None:
     """A created flag is returned as read, and reads back the same: every kind, off, split, described."""
     for value in (True, "x", 3, 2.75, {"a": [1, None]}):
-        meant = plain(h.key("made"), value, on=False, description="why", tags=("a",))
+        meant = plain(h.key("made"), value, on=False, description="why", tags=("team-a",))
         if h.support(Cap.SET_DISTRIBUTION) is Support.FULL:
             meant = replace(meant, default=ramp("other", 25_000, "served"))
         state = write(h, Create(meant))
@@ -140,7 +140,7 @@ def _shares(serve: object) -> dict[str, int]:
 @rule(Cap.SET_DISTRIBUTION)
 def writing_split_keeps(h: Harness) -> None:
     """A new split changes nothing else: on, targets, rules, tags, description stay."""
-    flag = h.serving("x", on=False, tags=("a",), description="why", **with_targets(h))
+    flag = h.serving("x", on=False, tags=("team-a",), description="why", **with_targets(h))
     came = write(h, SetDistribution(flag.key, ramp("other", 10_000, "served"))).flag
     same_flag(replace(came, default=flag.default), flag)
 
@@ -178,9 +178,9 @@ def writing_targets(h: Harness) -> None:
 @rule(Cap.REPLACE)
 def writing_replace(h: Harness) -> None:
     """Replace puts a whole definition in place."""
-    flag = h.serving("x", tags=("a",), **with_targets(h))
+    flag = h.serving("x", tags=("team-a",), **with_targets(h))
     variants = (Variant("one", "1"), Variant("two", "2"), Variant("three", "3"))
-    meant = replace(flag, variants=variants, default="two", off_variant="three", targets=(), tags=("b",))
+    meant = replace(flag, variants=variants, default="two", off_variant="three", targets=(), tags=("team-b",))
     same_flag(write(h, Replace(meant)).flag, meant)
     same_flag(h.the_control.read(flag.key).flag, meant)
 
@@ -188,7 +188,7 @@ def writing_replace(h: Harness) -> None:
 @rule(Cap.READ, Cap.NATIVE_RESTORE)
 def writing_native(h: Harness) -> None:
     """The native document, put back, restores the flag exactly, whatever happened in between."""
-    flag = h.serving("x", tags=("a",), description="why", **with_targets(h))
+    flag = h.serving("x", tags=("team-a",), description="why", **with_targets(h))
     before = h.the_control.read(flag.key)
     for change in possible(h, SetOn(flag.key, on=False), SetDistribution(flag.key, "other")):
         write(h, change)
