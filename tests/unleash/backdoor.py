@@ -65,6 +65,9 @@ class BackDoor:
                 )  # fmt: skip
             for tag in feature["tags"]:
                 run(
+                    "INSERT INTO tags (type, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", (tag["type"], tag["value"])
+                )
+                run(
                     "INSERT INTO feature_tag (feature_name, tag_type, tag_value) VALUES (%s, %s, %s)",
                     (key, tag["type"], tag["value"]),
                 )

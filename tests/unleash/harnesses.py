@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import httpx
 from openfeature.provider import FeatureProvider
 
+from flagbrake.rest import Rest
 from flagbrake_contract import Harness
+from flagbrake_unleash.control import UnleashControl
 from flagbrake_unleash.provider import UnleashProvider
 from flagbrake_unleash.sdk import SdkSettings
 from flagbrake_unleash.server import UnleashServer
@@ -57,6 +60,16 @@ class Vendor:
         self.made = [p for p in self.made if p._sdk is not None] + [made]
         return made
 
+    def control(self) -> UnleashControl:
+        return UnleashControl(
+            f"{self.gate.url}/api",
+            self.server.admin_token,
+            project="shop",
+            environment="test",
+            native_environment=ENVIRONMENT,
+            timeout=3.0,
+        )
+
     def seen(self) -> None:
         """The server serves what is in its database."""
         newest = self.back.revision()
@@ -91,9 +104,32 @@ def vendor(*, quick: bool = True) -> Iterator[Vendor]:
 
 
 @contextmanager
+def refused(control: UnleashControl, token: str) -> Iterator[None]:
+    """The control has a client's token, with which nobody may write."""
+    kept = control._rest
+    control._rest = Rest("Unleash", kept.base_url, {"Authorization": token}, kept.explain, timeout=kept.timeout)
+    reading = control._document
+    control._document = partial(_as_admin, control, kept, reading)
+    try:
+        yield
+    finally:
+        control._rest.close()
+        control._rest = kept
+        del control._document
+
+
+def _as_admin(control, rest, reading, *arguments, **rest_of_them):
+    now, control._rest = control._rest, rest
+    try:
+        return reading(*arguments, **rest_of_them)
+    finally:
+        control._rest = now
+
+
+@contextmanager
 def harness(here: Vendor, wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
     """The harness for one class of rules."""
-    with silent() as port:
+    with silent() as port, closing(here.control()) as control:
         made = Harness(
             lambda: wrap(here.provider()),
             here.back.put,
@@ -103,6 +139,12 @@ def harness(here: Vendor, wrap: Wrap = lambda provider: provider) -> Iterator[Ha
             restore_vendor=here.gate.open,
             make_rejected=lambda: wrap(here.provider(token="default:development.wrong")),
             make_hanging=lambda: wrap(here.provider(url=f"http://127.0.0.1:{port}/api")),
+            control=control,
+            refuse={"NotAllowed": lambda: refused(control, here.token)},
+            cannot_refuse={
+                "ApprovalRequired": "change requests are Enterprise's; the open-source server has none",
+                "RetryLater": "the admin API has no rate limit",
+            },
             known_deviations=DEVIATIONS,
             secrets=(here.token, here.server.admin_token),
         )

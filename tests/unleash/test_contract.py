@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from flagbrake_contract import EventsContract, Harness, KillContract, ProviderContract
+from flagbrake_contract import ControlContract, EventsContract, Harness, KillContract, ProviderContract
 from tests.unleash.harnesses import Vendor
 from tests.unleash.harnesses import harness as harness_of
 
 
-class TestUnleash(ProviderContract, EventsContract, KillContract):
-    """Unleash."""
+class TestUnleash(ProviderContract, EventsContract, KillContract, ControlContract):
+    """Both planes."""
 
     @pytest.fixture(scope="class")
     @classmethod

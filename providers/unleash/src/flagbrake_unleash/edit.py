@@ -1,0 +1,93 @@
+"""Pure: one change to a feature's document that leaves all else of it as it is, whoever made it."""
+
+from __future__ import annotations
+
+from flagbrake.errors import InvalidInput
+from flagbrake.model.flag import Distribution, Flag, Serve
+from flagbrake.model.values import WHOLE
+from flagbrake_unleash.translate import (
+    Document,
+    feature_from_flag,
+    is_plain,
+    mark_of,
+    owned_strategy,
+)
+
+
+def switched(document: Document, *, on: bool) -> Document:
+    """On or off, and nothing else.
+
+    A feature without an active strategy gets one for 0 % first: the server would add one for everybody.
+    """
+    made = {**document, "enabled": on}
+    if on and not document["enabled"] and all(s["disabled"] for s in document["strategies"]):
+        made["strategies"] = [*document["strategies"], _owned(document["name"], 0)]
+    return made
+
+
+def distributed(document: Document, flag: Flag, serve: Serve, rule: str | None) -> Document:
+    """The serve of the owned strategy, or of one rule; the units stay hashed as they are.
+
+    Raises:
+        InvalidInput: a share that Unleash cannot have, or strategies that cannot be told apart as rules.
+    """
+    meant = _one_strategy(flag, serve)
+    plain = is_plain(document)
+    if plain and meant["variants"]:
+        raise InvalidInput(f"Flag '{flag.key}' is on or off in Unleash and has no variants.", cure="replace it")
+    strategies = list(document["strategies"])
+    place = _place_of(document, rule)
+    if place is None:
+        if rule is not None:
+            raise InvalidInput(f"Flag '{flag.key}' has no rule '{rule}'.", cure="flagbrake flag show")
+        return {**document, "strategies": [*strategies, meant]}
+    old = strategies[place]
+    parameters = {**old["parameters"], "rollout": meant["parameters"]["rollout"]}
+    if isinstance(serve, Distribution) and serve.bucketing.group is not None:
+        parameters["groupId"] = meant["parameters"]["groupId"]
+        parameters["stickiness"] = meant["parameters"]["stickiness"]
+    name = old["name"] if old["name"] != "default" else "flexibleRollout"
+    if name == "flexibleRollout":
+        parameters.setdefault("groupId", flag.key)
+        parameters.setdefault("stickiness", "default")
+    strategies[place] = {**old, "name": name, "parameters": dict(sorted(parameters.items()))}
+    if not plain:
+        strategies[place]["variants"] = meant["variants"]
+        _keep_hash(strategies[place], old)
+    return {**document, "strategies": strategies}
+
+
+def _one_strategy(flag: Flag, serve: Serve) -> Document:
+    alone = Flag(flag.key, flag.kind, flag.variants, serve, off_variant=flag.off_variant)
+    made: Document = feature_from_flag(alone)["strategies"][-1]
+    return made
+
+
+def _place_of(document: Document, rule: str | None) -> int | None:
+    strategies = document["strategies"]
+    if rule is None:
+        owned = owned_strategy(document)
+        return None if owned is None else next(n for n, s in enumerate(strategies) if s is owned)
+    active = [n for n, s in enumerate(strategies) if not s["disabled"]]
+    named = next((n for n in active if mark_of(strategies[n]).get("rule") == rule), None)
+    if named is not None or not rule.isdigit():
+        return named
+    number = int(rule) - 1
+    return active[number] if 0 <= number < len(active) else None
+
+
+def _keep_hash(strategy: Document, old: Document) -> None:
+    stickiness = next((v["stickiness"] for v in old["variants"]), strategy["parameters"].get("stickiness", "default"))
+    strategy["variants"] = [{**v, "stickiness": stickiness} for v in strategy["variants"]]
+
+
+def _owned(key: str, share: int) -> Document:
+    return {
+        "name": "flexibleRollout",
+        "title": "",
+        "disabled": False,
+        "parameters": {"groupId": key, "rollout": str(share * 100 // WHOLE), "stickiness": "default"},
+        "constraints": [],
+        "segments": [],
+        "variants": [],
+    }
