@@ -59,6 +59,9 @@ proof-flagd-twin: $(VENV)/.test
 proof-launchdarkly-twin: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.launchdarkly_twin --pairs 200000 --seed 1 --store
 
+proof-launchdarkly-writers: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.launchdarkly_writers --writes 1000 --store
+
 proof-split-twin: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.split_twin --pairs 100000 --seed 1 --store
 
