@@ -181,31 +181,54 @@ def _rules(split: Mapping[str, Any], treatments: dict[str, JSON], losses: list[L
     *conditions, last = split["conditions"]
     assert for_everybody(last)
     rules: list[JSON] = []
-    segments = False
+    individual = _Individual(treatments, losses)
     for index, condition in enumerate(conditions):
         if condition_type(condition) == WHITELIST and not rules:
-            keys, segment = individual_keys(condition), _individual_segment(condition)
-            only = condition["partitions"]
-            if len(only) == 1 and keys is not None and not segments:
-                treatment = treatments[only[0]["treatment"]]
-                treatment["keys"] = [*treatment.get("keys", ()), *keys]
-                continue
-            if len(only) == 1 and segment is not None:
-                segments = True
-                treatment = treatments[only[0]["treatment"]]
-                treatment["segments"] = [*treatment.get("segments", ()), segment]
+            if individual.take(condition, f"conditions[{index}]"):
                 continue
             if split["trafficAllocation"] < 100:
                 effect = "the traffic allocation applies to it"
                 losses.append(Loss(f"conditions[{index}]", "an individual target that is more than a list", effect))
         matchers = [definition_matcher(m) for m in condition["matcherGroup"]["matchers"]]
-        rules.append(
-            {
-                "condition": {"combiner": "AND", "matchers": matchers},
-                "buckets": [dict(p) for p in condition["partitions"]],
-            }
-        )
+        buckets = [dict(p) for p in condition["partitions"]]
+        rules.append({"condition": {"combiner": "AND", "matchers": matchers}, "buckets": buckets})
     return rules, [dict(p) for p in last["partitions"]]
+
+
+class _Individual:
+    """Individual targets on their way into treatments: all keys, then all segments, in the order of treatments."""
+
+    def __init__(self, treatments: dict[str, JSON], losses: list[Loss]) -> None:
+        self._treatments = treatments
+        self._order = list(treatments)
+        self._losses = losses
+        self._named: set[str] = set()
+        self._last = -1
+
+    def take(self, condition: Mapping[str, Any], where: str) -> bool:
+        """Put the condition into its treatment, if it is one that a treatment can hold at this place."""
+        if len(condition["partitions"]) != 1:
+            return False
+        name = condition["partitions"][0]["treatment"]
+        treatment = self._treatments[name]
+        keys = individual_keys(condition)
+        if keys is not None and self._last < 0:
+            # The first naming wins; then the order of treatments has no say.
+            fresh = [key for key in dict.fromkeys(keys) if key not in self._named]
+            self._named.update(fresh)
+            if fresh:
+                treatment["keys"] = [*treatment.get("keys", ()), *fresh]
+            return True
+        segment = _individual_segment(condition)
+        if segment is None:
+            return False
+        place = self._order.index(name)
+        if place < self._last:
+            effect = "who is in several of these segments gets the treatment that is listed first"
+            self._losses.append(Loss(where, "segments in another order than treatments", effect, Severity.EDGE))
+        self._last = max(place, self._last)
+        treatment["segments"] = [*treatment.get("segments", ()), segment]
+        return True
 
 
 def _individual_segment(condition: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ of fields in a definition are those of Split's reference of matcher types; ``bet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from itertools import product
 from typing import Any, Final
@@ -198,9 +199,7 @@ def _data_of(clause: Clause, rule_based: Collection[str]) -> list[JSON]:
     if op is Op.MATCHES and clause.semantics.regex is not Regex.PYTHON:
         raise Untranslatable(f"regular expressions of '{clause.semantics.regex}'")
     if op is Op.MATCHES:
-        patterns = _all_texts(clause)
-        text = patterns[0] if len(patterns) == 1 else "|".join(f"(?:{p})" for p in patterns)
-        return [{"matcherType": "MATCHES_STRING", "stringMatcherData": text}]
+        return [{"matcherType": "MATCHES_STRING", "stringMatcherData": text} for text in _all_patterns(clause)]
     single = _SINGLE.get(op)
     if single is None:
         raise Untranslatable(f"the operator '{op}'")
@@ -221,15 +220,28 @@ def _all_texts(clause: Clause) -> tuple[str, ...]:
     return clause.values
 
 
+def _all_numbers(clause: Clause) -> tuple[Any, ...]:
+    if not all(type(v) in (int, float) for v in clause.values):
+        raise Untranslatable(f"the operator '{clause.op}' with values that are not numbers")
+    return clause.values
+
+
+def _all_patterns(clause: Clause) -> tuple[str, ...]:
+    for pattern in _all_texts(clause):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise Untranslatable(f"{pattern!r}, which is no regular expression ({error})") from None
+    return clause.values
+
+
 def _unary(op: Op, value: Any) -> JSON:
     kind, data_type = _NUMBER_OF[op]
     return {"matcherType": kind, "unaryNumericMatcherData": {"dataType": data_type, "value": value}}
 
 
 def _each_number(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
-    if not all(type(v) in (int, float) for v in clause.values):
-        raise Untranslatable(f"the operator '{clause.op}' with values that are not numbers")
-    return [_unary(clause.op, value) for value in clause.values]
+    return [_unary(clause.op, value) for value in _all_numbers(clause)]
 
 
 def _each_segment(clause: Clause, rule_based: Collection[str]) -> list[JSON]:
@@ -238,7 +250,7 @@ def _each_segment(clause: Clause, rule_based: Collection[str]) -> list[JSON]:
             "matcherType": _SEGMENTS[name in rule_based],
             "userDefinedSegmentMatcherData": {"segmentName": name},
         }
-        for name in clause.values
+        for name in _all_texts(clause)
     ]
 
 
@@ -247,18 +259,24 @@ def _each_text(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
 
 
 def _each_boolean(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
+    if not all(isinstance(v, bool) for v in clause.values):
+        raise Untranslatable(f"the operator '{clause.op}' with values that are not true or false")
     return [{"matcherType": "EQUAL_TO_BOOLEAN", "booleanMatcherData": value} for value in clause.values]
 
 
 def _dependency(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
-    data = {"split": clause.attribute.path[0], "treatments": list(clause.values)}
+    data = {"split": clause.attribute.path[0], "treatments": list(_all_texts(clause))}
     return [{"matcherType": "IN_SPLIT_TREATMENT", "dependencyMatcherData": data}]
 
 
 def _between(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
+    if len(clause.values) != 2:
+        raise Untranslatable(f"the operator '{clause.op}' with {len(clause.values)} bounds")
     start, end = clause.values
     if clause.op is Op.SEMVER_BETWEEN:
+        _all_texts(clause)
         return [{"matcherType": "BETWEEN_SEMVER", "betweenStringMatcherData": {"start": start, "end": end}}]
+    _all_numbers(clause)
     data = {"dataType": _BETWEEN_OF[clause.op], "start": start, "end": end}
     return [{"matcherType": "BETWEEN", "betweenMatcherData": data}]
 
