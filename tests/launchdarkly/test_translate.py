@@ -156,6 +156,16 @@ def test_users_targets_need_a_place_among_those_of_other_kinds():
     assert flag_from_sdk(data).result.targets == (Targets("0", ("acme",), "org"), Targets("1", ("u",)))
 
 
+def test_a_variation_of_other_environments_is_no_variant():
+    """One that this environment has dropped is left out, unless something still serves it."""
+    names = [{"contextKind": "flagbrake-variant", "variation": n, "values": [f"v{n}"]} for n in range(3)]
+    data = {**BASE, "variations": ["a", "b", "c"]}
+    dropped = [{"contextKind": "flagbrake-dropped", "variation": n, "values": [str(n)]} for n in (0, 2)]
+    flag = flag_from_sdk({**data, "contextTargets": [*names, *dropped]}).result
+    assert flag.variant_names == ("v0", "v1")
+    assert flag.targets == ()
+
+
 # --- losses ----------------------------------------------------------------------------------------------
 
 

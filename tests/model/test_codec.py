@@ -114,6 +114,13 @@ def test_lossless_numbers():
     assert type(flag.variants[0].value) is float
 
 
+def test_json_flags_hold_any_json():
+    """Kind ``object`` is JSON: also null, texts and numbers, as LaunchDarkly's JSON flags hold."""
+    values = [{"a": 1}, [1], None, "text", 3, 0.5, True]
+    data = GOOD | {"kind": "object", "variants": {f"v{n}": v for n, v in enumerate(values)}, "default": "v0"}
+    assert [v.value for v in flag_from_data(data).variants] == values
+
+
 # --- complaints ----------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from flagbrake.evaluate.vendors.launchdarkly import SHA1
@@ -22,7 +23,7 @@ from flagbrake.model.flag import (
     Weight,
 )
 from flagbrake.model.values import MISMATCH, WHOLE, FlagKind, coerce, kind_of
-from flagbrake_launchdarkly.names import NAMES, names_of
+from flagbrake_launchdarkly.names import DROPPED, NAMES, dropped_of, names_of
 from flagbrake_launchdarkly.translate.attributes import NoReference, read_attribute
 from flagbrake_launchdarkly.translate.conditions import read_clauses
 from flagbrake_launchdarkly.translate.notes import Notes
@@ -62,7 +63,7 @@ class _Reading:
         self._analytics()
         kind, variants = _variants(data["variations"], self._names, notes)
         off = data.get("offVariation")
-        return Flag(
+        made = Flag(
             key=data["key"],
             kind=kind,
             variants=variants,
@@ -77,6 +78,8 @@ class _Reading:
             archived=bool(data.get("archived")),
             version=data.get("version") or 0,
         )
+        gone = {self._names[index] for index in dropped_of(data) if index < len(self._names)} - _served(made)
+        return replace(made, variants=tuple(v for v in made.variants if v.name not in gone)) if gone else made
 
     def _analytics(self) -> None:
         for name in _ANALYTICS:
@@ -127,7 +130,7 @@ class _Reading:
         counted: set[int] = set()
         for index, target in enumerate(listed):
             kind, variation = target.get("contextKind") or USER, target.get("variation")
-            if kind == NAMES:
+            if kind in {NAMES, DROPPED}:
                 continue
             name = self._name(variation, f"contextTargets[{index}].variation")
             if kind != USER:
@@ -170,6 +173,14 @@ class _Reading:
                 yield Prerequisite(asked["key"], ())
             else:
                 yield Prerequisite(asked["key"], (str(variation),))
+
+
+def _served(flag: Flag) -> frozenset[str]:
+    """The variants that something refers to."""
+    found = {target.variant for target in flag.targets} | {flag.off_variant or ""}
+    for serve in (flag.default, *(rule.serve for rule in flag.rules)):
+        found.update([serve] if isinstance(serve, str) else [weight.variant for weight in serve.weights])
+    return frozenset(found)
 
 
 def _variants(values: Sequence[Any], names: Sequence[str], notes: Notes) -> tuple[FlagKind, tuple[Variant, ...]]:
@@ -223,9 +234,10 @@ def read_segment(data: Json, notes: Notes) -> Segment:
     included, excluded = _keys(data, "included"), _keys(data, "excluded")
     rules = tuple(_segment_rule(data, rule, index, notes) for index, rule in enumerate(data.get("rules") or ()))
     if data.get("unbounded"):
-        # The SDK asks a store of its own for the members; here nobody can.
+        # The SDK asks a store of its own for the members; here nobody can. Before its first generation it is empty.
         notes.grave("unbounded", "the members of a big segment are not in the document", "its rules alone count")
         included = excluded = ()
+        rules = () if data.get("generation") is None else rules
     return Segment(
         key=data["key"],
         included=included,
