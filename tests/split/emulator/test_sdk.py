@@ -140,6 +140,27 @@ def test_word_for_word(split: SplitEmulator) -> None:
         assert (live.hashing.seed, live.hashing.algo) == (7, 1), "its units stay in their shares"
 
 
+def test_newer_vendor(split: SplitEmulator) -> None:
+    """A matcher of a newer vendor is served and shown by its name: the SDK answers control to that flag only."""
+    split.put_definition(definition("other"))
+    split.put_definition(definition("refunds", rules=[rule_of({"type": "BOOLEAN", "attribute": "paid", "bool": True})]))
+    plane = split.state.planes["test"]
+    raw = split.state.split(plane, plane.live["refunds"])
+    raw["conditions"][0]["matcherGroup"]["matchers"][0]["matcherType"] = "SOUNDS_LIKE"
+    shown = split.put_split(raw)
+    assert shown["rules"][0]["condition"]["matchers"][0]["type"] == "SOUNDS_LIKE"
+    with factory(split) as made:
+        assert made.client().get_treatment("ann", "refunds") == "control"
+        assert made.client().get_treatment("ann", "other") == "on"
+        split.management.kill("test", "refunds", WORDS)
+        seen(made.client(), "refunds", "off")
+
+
+def rule_of(matcher: dict[str, Any]) -> dict[str, Any]:
+    """A rule that serves ``on``."""
+    return {"condition": {"matchers": [matcher]}, "buckets": [{"treatment": "on", "size": 100}]}
+
+
 def on_by_default() -> dict[str, Any]:
     """A JSON Patch operation."""
     return {"op": "replace", "path": "/defaultRule", "value": [{"treatment": "on", "size": 100}]}

@@ -41,7 +41,11 @@ class ManagementApi(ABC):
 
     @abstractmethod
     def other_environments(self) -> Sequence[str]:
-        """The ids of the workspace's other environments."""
+        """The ids of the workspace's other environments.
+
+        Raises:
+            ConfigError: this environment is not one of the workspace's.
+        """
 
     @abstractmethod
     def segments(self) -> Iterator[JSON]:

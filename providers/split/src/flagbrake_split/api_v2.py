@@ -78,7 +78,7 @@ class ApiV2(ManagementApi):
         """The ids of the workspace's other environments.
 
         Raises:
-            NotFound: this environment is not one of the workspace's.
+            ConfigError: this environment is not one of the workspace's.
         """
         found = self._rest.get(f"/environments/ws/{self._ws}").json()
         here = [e for e in found if self._environment in {e["id"], e["name"]}]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -38,6 +39,8 @@ from flagbrake.ports.control import FlagControl
 from flagbrake_split import errors, translate
 from flagbrake_split.api import JSON, ManagementApi, Words
 from flagbrake_split.splits import INDIVIDUAL
+
+_log = logging.getLogger("flagbrake.split")
 
 #: One percent of 100,000: Split's buckets are whole percents.
 STEP: Final = 1000
@@ -83,6 +86,7 @@ class SplitControl(FlagControl):
         self.project = project
         self.environment = environment
         self._clock = clock or SystemClock()
+        self._told: dict[str, Any] = {}
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -91,6 +95,7 @@ class SplitControl(FlagControl):
 
         Raises:
             NotFound: it is not configured in this environment; the nearest names are told.
+            ConfigError: there is no such workspace or environment.
             VendorUnavailable, RetryLater, NotAllowed: no answer, not now, not you.
         """
         try:
@@ -296,10 +301,19 @@ class SplitControl(FlagControl):
         about = _part(metadata, _ABOUT)
         tags = tuple(t["name"] for t in about.get("tags") or ())
         translated = translate.flag_from_definition(definition, tags=tags, description=about.get("description") or "")
+        self._tell(definition, translated.losses)
         whole = {"definition": {k: v for k, v in definition.items() if k not in _NOISE}, "metadata": about}
         native = {**whole, "definition": {k: v for k, v in whole["definition"].items() if k not in _TIMES}}
         version = hashlib.sha256(dumps(whole).encode()).hexdigest()[:16]
         return FlagState(self.ref(definition["name"]), translated.result, version, native, self._clock.now())
+
+    def _tell(self, definition: JSON, losses: Sequence[Loss]) -> None:
+        """Once per version: what stands in the flag and cannot be read. It stays there whatever is written."""
+        seen = (definition["name"], definition.get("lastUpdateTime"))
+        grave = [loss for loss in losses if loss.severity is Severity.ANSWERS]
+        if grave and self._told.get(seen[0]) != seen[1]:
+            self._told[seen[0]] = seen[1]
+            _log.warning("flag %s in %s cannot be read whole: %s", seen[0], self.environment, grave[0])
 
     def _rule_based(self, flag: Flag) -> Sequence[str]:
         """The names of segments that are rules, if this flag asks for segments at all."""
@@ -308,9 +322,16 @@ class SplitControl(FlagControl):
         return [segment["name"] for segment in self._api.rule_based_segments()]
 
     def _names(self) -> list[str]:
-        """The names of flags here, for a better message: it may be left out."""
+        """The names of flags here, for a better message: it may be left out.
+
+        Raises:
+            ConfigError: there is no such environment, so nothing is found in it.
+        """
         try:
             return [d["name"] for d in itertools.islice(self._api.all_definitions(), _MOST_NAMES)]
+        except NotFound:
+            self._api.other_environments()
+            return []
         except FlagbrakeError:
             return []
 

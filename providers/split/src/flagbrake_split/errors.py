@@ -6,7 +6,16 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from flagbrake.errors import ApprovalRequired, Conflict, FlagbrakeError, InvalidInput, NotAllowed, NotFound, Unsupported
+from flagbrake.errors import (
+    ApprovalRequired,
+    ConfigError,
+    Conflict,
+    FlagbrakeError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Unsupported,
+)
 from flagbrake.model.values import percent_of
 
 if TYPE_CHECKING:
@@ -96,10 +105,10 @@ def moved(key: str, *, found: str, expected: str) -> Conflict:
     )
 
 
-def no_place(names: Iterable[str], *, what: str, name: str) -> NotFound:
+def no_place(names: Iterable[str], *, what: str, name: str) -> ConfigError:
     """There is no such workspace or environment."""
     there = sorted(names)
-    return NotFound(f"Split shows no {what} '{name}' to this key.", cure=" or ".join(there) or "another admin_key")
+    return ConfigError(f"Split shows no {what} '{name}' to this key.", cure=" or ".join(there) or "another admin_key")
 
 
 def too_fine(key: str, share: int) -> InvalidInput:

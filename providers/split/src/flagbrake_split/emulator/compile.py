@@ -113,8 +113,12 @@ _MATCHERS: Final[Mapping[str, tuple[str, _Data]]] = MappingProxyType(
 MATCHER_TYPES: Final = frozenset(_MATCHERS)
 
 
-def compile_matcher(matcher: JSON, *, traffic_type: str, rule_based: Collection[str] = ()) -> JSON:
+def compile_matcher(
+    matcher: JSON, *, traffic_type: str, rule_based: Collection[str] = (), known_only: bool = True
+) -> JSON:
     """One matcher. A segment named in ``rule_based`` is matched by its rules.
+
+    Without ``known_only`` a type that nobody knows goes through by its name, as a newer vendor would send it.
 
     Raises:
         NotCompilable: an unknown type, or a value that its type needs is missing.
@@ -122,9 +126,9 @@ def compile_matcher(matcher: JSON, *, traffic_type: str, rule_based: Collection[
     kind = matcher.get("type")
     if kind == "IN_SEGMENT" and matcher.get("string") in rule_based:
         kind = "IN_RULE_BASED_SEGMENT"
-    if not isinstance(kind, str) or kind not in _MATCHERS:
+    if not isinstance(kind, str) or (kind not in _MATCHERS and known_only):
         raise NotCompilable(f"there is no matcher type {kind!r}")
-    sdk_type, data = _MATCHERS[kind]
+    sdk_type, data = _MATCHERS.get(kind, (kind, _nothing))
     try:
         found = data(matcher)
     except (KeyError, TypeError) as error:
@@ -204,7 +208,7 @@ def _individual(treatments: list[JSON], traffic_type: str) -> list[JSON]:
 
 def _rule(rule: JSON, traffic_type: str, rule_based: Collection[str]) -> JSON:
     matchers = [
-        compile_matcher(matcher, traffic_type=traffic_type, rule_based=rule_based)
+        compile_matcher(matcher, traffic_type=traffic_type, rule_based=rule_based, known_only=False)
         for matcher in rule["condition"]["matchers"]
     ]
     return _condition("ROLLOUT", _label(rule), matchers, rule["buckets"])
@@ -272,8 +276,7 @@ def definition_of(split: JSON) -> JSON:
     """The definition that would compile into this split, for what was put in by the back door.
 
     Raises:
-        NotCompilable: no definition says it (a rule before an individual target, a last condition that is not
-            for everybody, an unknown matcher).
+        NotCompilable: no definition says it (a rule before an individual target, a target that is more than keys).
     """
     treatments: dict[str, JSON] = {}
 
@@ -338,11 +341,7 @@ def _rule_of(condition: JSON) -> JSON:
 
 
 def matcher_of(matcher: JSON) -> JSON:
-    """The matcher of a definition that compiles into this one.
-
-    Raises:
-        NotCompilable: no SDK knows its type.
-    """
+    """The matcher of a definition that compiles into this one."""
     kind = _kind_of(matcher)
     result: JSON = {"type": kind, "negate": bool(matcher.get("negate", False))}
     attribute = (matcher.get("keySelector") or {}).get("attribute")
@@ -371,4 +370,4 @@ def _kind_of(matcher: JSON) -> str:
     for kind, (sdk_type, _) in _MATCHERS.items():
         if sdk_type == matcher["matcherType"] and kind.endswith("_DATE") == dates:
             return kind
-    raise NotCompilable(f"there is no matcher type {matcher['matcherType']!r}")
+    return str(matcher["matcherType"])  # of a newer vendor
