@@ -36,7 +36,7 @@ class Elsewhere(Adapter):
         """A feed of its own, as a vendor's SDK has."""
         where = {"project": settings.project, "environment": settings.environment}
         feed = StoreFeed(settings.options["url"], **where, state_dir=Path(settings.options["state"]))
-        return ElsewhereProvider(feed)
+        return ElsewhereProvider(feed, timeout=2.0)
 
     def control(self, settings):
         """The vendor's management side."""

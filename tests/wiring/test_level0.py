@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEvent
+from openfeature.exception import ProviderNotReadyError
 
 import flagbrake
 from flagbrake.errors import ConfigError, KillFailed, NotFound
@@ -217,6 +220,34 @@ def test_level_1_of_both_lanes_is_the_union(vendor, tmp_path):
         vendor.switch("kill.flag.checkout", on=False)
         wait_until(lambda: {k.lane for k in runtime.current().board.standing()} == {"store"}, why="the lifting")
         assert checkout() == "one"
+
+
+def test_a_vendor_that_comes_late_finds_the_kill_switch_running(vendor, tmp_path):
+    """A start without the vendor is told, and when the vendor comes the kills of both lanes are in force."""
+    configure(tmp_path, f'[store]\nurl = "sqlite:///{tmp_path}/store.db"\n')
+    vendor.put(Flag.boolean("search"))
+    vendor.put(Flag.boolean("kill.flag.search"))
+    with flagbrake.control_plane(create=True) as plane:
+        plane.switch.kill("agent:refunds", by="ann", reason="r", arm=True)
+    vendor.close()
+    parts = [part for part in tmp_path.glob("vendor.db*") if part.exists()]
+    away = tmp_path / "away"
+    away.mkdir()
+    for part in parts:
+        part.rename(away / part.name)
+    guard = flagbrake.provider()
+    told: list[ProviderEvent] = []
+    guard.attach(lambda _provider, event, _details: told.append(event))
+    with pytest.raises(ProviderNotReadyError):
+        guard.initialize(EvaluationContext())
+    try:
+        for part in parts:
+            (away / part.name).rename(part)
+        wait_until(lambda: ProviderEvent.PROVIDER_READY in told, why="the vendor")
+        killed = [guard.resolve_string_details("checkout", "d"), guard.resolve_boolean_details("search", False)]
+        assert [answer.flag_metadata["kill_scope"] for answer in killed] == ["agent:refunds", "flag:search"]
+    finally:
+        guard.shutdown()
 
 
 def test_a_kill_reaches_the_log(vendor, caplog):
