@@ -56,6 +56,7 @@ def sdk_segment(segment: Json) -> Json:
 def config_of(sdk: Json, config: Json) -> Json:
     """The environment's part of a flag from its streamed form; IDs that fit are kept."""
     made = copy.deepcopy(config)
+    present = {rule["_id"]: rule["clauses"] for rule in config["rules"]}
     made.update(
         on=bool(sdk.get("on", False)),
         offVariation=sdk.get("offVariation"),
@@ -65,7 +66,7 @@ def config_of(sdk: Json, config: Json) -> Json:
             for t in sdk.get("targets", ())
         ],
         contextTargets=copy.deepcopy(sdk.get("contextTargets", [])),
-        rules=[_shown_rule(rule) for rule in sdk.get("rules", ())],
+        rules=[_shown_rule(rule, present.get(rule.get("id"), [])) for rule in sdk.get("rules", ())],
         prerequisites=copy.deepcopy(sdk.get("prerequisites", [])),
         trackEvents=bool(sdk.get("trackEvents", False)),
         trackEventsFallthrough=bool(sdk.get("trackEventsFallthrough", False)),
@@ -152,18 +153,18 @@ def _shown_serve(serve: Json) -> Json:
     return {"rollout": made}
 
 
-def _shown_rule(rule: Json) -> Json:
-    clauses = [
-        {
-            "_id": clause.get("_id") or new_id(),
+def _shown_rule(rule: Json, present: list[Json]) -> Json:
+    """A rule; a clause that was at its place before keeps its ID."""
+    clauses: list[Json] = []
+    for index, clause in enumerate(rule.get("clauses", ())):
+        made = {
             "attribute": clause.get("attribute", ""),
             "op": clause["op"],
             "values": list(clause.get("values", ())),
             "negate": bool(clause.get("negate", False)),
             **({"contextKind": clause["contextKind"]} if clause.get("contextKind") else {}),
         }
-        for clause in rule.get("clauses", ())
-    ]
+        clauses.append({"_id": present[index]["_id"] if index < len(present) else new_id(), **made})
     return {
         "_id": rule.get("id") or new_id(),
         **_shown_serve(rule),

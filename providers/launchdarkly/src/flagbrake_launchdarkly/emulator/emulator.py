@@ -80,7 +80,7 @@ class LaunchDarklyEmulator(Emulator):
     @property
     def admin_settings(self) -> Mapping[str, Any]:
         """``[launchdarkly]`` of flagbrake.admin.toml."""
-        return {"api_token": self.api_token, "api_uri": self.url}
+        return {"api_token": self.api_token, "api_url": self.url}
 
     @property
     def revision(self) -> int:

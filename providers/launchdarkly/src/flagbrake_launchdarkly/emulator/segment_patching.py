@@ -120,10 +120,6 @@ def _rename(segment: Json, given: Given) -> None:
     segment["name"] = given.text("value")
 
 
-def _describe(segment: Json, given: Given) -> None:
-    segment["description"] = given.text("value")
-
-
 def _add_tags(segment: Json, given: Given) -> None:
     segment["tags"] = sorted({*segment["tags"], *given.texts("values")})
 
@@ -209,7 +205,6 @@ def _check(segment: Json) -> None:
 KINDS: Final[Mapping[str, Callable[[Json, Given], None]]] = MappingProxyType(
     {
         "updateName": _rename,
-        "updateDescription": _describe,
         "addTags": _add_tags,
         "removeTags": _remove_tags,
         "addIncludedTargets": _adder("included"),

@@ -26,10 +26,7 @@ def put(account: Account, environment: str, sdk: Json, *, by: str) -> int:
             if sdk.get(name) is not None:
                 made[name] = sdk[name]
         if "rules" in sdk:
-            made["rules"] = [
-                {"_id": rule.get("id") or new_id(), **rule, "clauses": [clause_of(one) for one in rule["clauses"]]}
-                for rule in sdk["rules"]
-            ]
+            made["rules"] = [_rule(rule) for rule in sdk["rules"]]
         account.commit_segment(environment, sdk["key"], made, by=by)
         return int(account.segments(environment)[sdk["key"]]["version"])
 
@@ -107,6 +104,11 @@ SERVED: Final[list[tuple[str, str, Serve]]] = [
     ("PATCH", f"{_SEGMENTS}/{{segment}}", patch_segment),
     ("DELETE", f"{_SEGMENTS}/{{segment}}", delete_segment),
 ]
+
+
+def _rule(sdk: Json) -> Json:
+    kept = {name: value for name, value in sdk.items() if name not in {"id", "clauses"}}
+    return {"_id": sdk.get("id") or new_id(), **kept, "clauses": [clause_of(one) for one in sdk["clauses"]]}
 
 
 def _segment(call: Call) -> Json:
