@@ -69,8 +69,7 @@ def followed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Follo
 def test_the_tutorial_ends_with_a_passing_adapter(followed: Followed) -> None:
     """Every block of the page does what it says; the whole contract passes, and so does the swap to it."""
     said = "".join(followed.printed.values())
-    assert re.search(r"\d{3} passed, \d+ skipped, 1 xfailed", said)
-    assert "1 xfailed" in said
+    assert re.search(r"\d{3} passed, \d+ skipped, 2 xfailed", said)
     assert "| `values.boolean_true` |" in (followed.folder / "report.md").read_text()
     assert "serves on 25 %" in said
     assert "flag:new-search is restored" in said

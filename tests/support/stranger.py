@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +59,15 @@ class Machine:
     def run(self, script: str, *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a piece of bash; the exit code is the caller's affair."""
         third_party = next(path for path in sys.path if path.endswith("site-packages"))
+        # As on any machine, the standard library comes first: a vendor's client brings an argparse of Python 2.
+        standard = sysconfig.get_path("stdlib")
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=folder or self.work,
             env={
                 "PATH": f"{self.home / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin",
                 "HOME": str(self.home),
-                "PYTHONPATH": os.pathsep.join(map(str, (self.home / "site", self.wheels, third_party))),
+                "PYTHONPATH": os.pathsep.join(map(str, (self.home / "site", self.wheels, standard, third_party))),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "COLUMNS": "200",
                 "LANG": "C.UTF-8",
