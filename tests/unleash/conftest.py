@@ -13,7 +13,7 @@ from tests.unleash.servers import needed
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker process has the server, and so all tests that need it."""
     for item in items:
-        if "quick_vendor" in getattr(item, "fixturenames", ()) or "harness" in getattr(item, "fixturenames", ()):
+        if {"quick_vendor", "true_vendor", "harness"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("unleash"))
 
 
@@ -22,4 +22,12 @@ def quick_vendor() -> Iterator[Vendor]:
     """The server whose one-second timers run every 50 ms."""
     needed()
     with vendor() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def true_vendor() -> Iterator[Vendor]:
+    """The server as it is, which looks for changes once a second."""
+    needed()
+    with vendor(quick=False) as made:
         yield made
