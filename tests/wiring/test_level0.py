@@ -71,6 +71,8 @@ def test_a_kill_made_by_the_operator_stops_the_application(vendor):
         assert str(receipt.hearing).startswith("level 0: no process reports; written and read back in elsewhere")
         assert not receipt.hearing.complete
         wait_until(lambda: checkout() == "one", why="the kill")
+        with pytest.raises(flagbrake.Halted):
+            flagbrake.halt.check("agent:refunds.tools")
         (standing,) = plane.switch.standing().kills
         assert (standing.kill.by, standing.kill.reason, standing.kill.id) == ("ann", "it burns", receipt.kill.id)
         assert vendor.control.read("kill.agent.refunds").flag.on

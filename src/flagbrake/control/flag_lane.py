@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
@@ -136,15 +136,21 @@ class FlagKillLane(KillLane):
 
     def read(self) -> KillSnapshot:
         """Every kill flag that is on, whoever turned it on; one that cannot be read counts as on."""
-        kills = []
-        for state in self._candidates():
+        return KillSnapshot(self._environment, 0, tuple(self._standing(self._candidates())))
+
+    def holding(self, scopes: Collection[Scope]) -> tuple[Kill, ...]:
+        """Asks for the flags of these scopes by name: to list all flags of a vendor takes long."""
+        states = (self._state(kill_flag(scope, dot=self._dot)) for scope in scopes)
+        return tuple(self._standing(state for state in states if state is not None))
+
+    def _standing(self, states: Iterable[FlagState]) -> Iterator[Kill]:
+        for state in states:
             try:
                 scope = scope_of(state.ref.key, dot=self._dot)
             except InvalidInput:
                 continue  # somebody's own flag; doctor tells
             if _kills(state.flag):
-                kills.append(self._known(scope, state) or self._found(scope, state))
-        return KillSnapshot(self._environment, 0, tuple(kills))
+                yield self._known(scope, state) or self._found(scope, state)
 
     def _candidates(self) -> Iterator[FlagState]:
         if self._keys is None:

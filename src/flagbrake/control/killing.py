@@ -182,8 +182,11 @@ def _already(plane: Plane, wanted: tuple[Kill, ...]) -> dict[str, Kill]:
     Asked of the main lane only and not for long; where it does not say, the kill is simply written.
     """
     lane = plane.main_lane
+    if lane is None:
+        return {}
+    scopes = {k.scope for k in wanted}
     try:
-        standing = call("standing", lane.read, within=plane.deadlines.look).kills if lane is not None else ()
+        standing = call("standing", lambda: lane.holding(scopes), within=plane.deadlines.look)
     except Exception as error:  # noqa: BLE001 - a lane that cannot be read may still be written
         log.warning("what is killed already could not be read: %s", reason_of(error))
         return {}
@@ -191,7 +194,7 @@ def _already(plane: Plane, wanted: tuple[Kill, ...]) -> dict[str, Kill]:
     def nature(kill: Kill) -> tuple[Any, ...]:
         return kill.scope, kill.mode, kill.serve, kill.expires_at
 
-    there = {nature(k): k for k in standing if not k.corrupt and lane is not None and k.lane == lane.name}
+    there = {nature(k): k for k in standing if not k.corrupt and k.lane == lane.name}
     return {k.id: there[nature(k)] for k in wanted if k.expires_at is None and nature(k) in there}
 
 

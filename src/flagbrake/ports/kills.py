@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Protocol
 
-from flagbrake.model.kill import Kill, KillSnapshot
+from flagbrake.model.kill import Kill, KillSnapshot, Scope
 from flagbrake.model.manifest import Manifest
 
 
@@ -33,6 +33,10 @@ class KillLane(ABC):
     @abstractmethod
     def read(self) -> KillSnapshot:
         """All kills that stand in this lane."""
+
+    def holding(self, scopes: Collection[Scope]) -> tuple[Kill, ...]:
+        """The kills of exactly these scopes: asked before a kill is written, so as fast as the lane can."""
+        return tuple(kill for kill in self.read().kills if kill.scope in scopes)
 
 
 @dataclass(frozen=True, slots=True)
