@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from random import Random
 
 import pytest
+from hypothesis import given
+from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.errors import InvalidInput
@@ -93,6 +95,19 @@ def test_the_management_api_shows_the_same_flag(seed):
         }
         streamed = sdk_flag(shown, "test")
         assert flag_from_rest(shown, "test", names=names).result == flag_from_sdk(streamed, names=names).result
+
+
+@given(nouns.flags(), nouns.segments())
+def test_whatever_the_model_holds_is_written(flag, segment):
+    """As a document that the SDK takes and we read; what it cannot say stands in the report, never in a traceback."""
+    every = tuple({name for asked in flag.prerequisites for name in asked.variants})
+    names = {asked.flag: every for asked in flag.prerequisites}
+    written = flag_to_sdk(flag, names=names).result
+    assert FEATURES.decode(json.loads(json.dumps(written)))
+    assert SEGMENTS.decode(json.loads(json.dumps(segment_to_sdk(segment).result)))
+    if not flag.archived:
+        read = flag_from_sdk(written, names=names).result
+        assert (read.variant_names, len(read.rules)) == (flag.variant_names, len(flag.rules))
 
 
 def test_a_flag_of_ours_comes_back_under_its_names():

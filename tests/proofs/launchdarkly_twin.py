@@ -6,8 +6,11 @@ and are asked through a Ruleset. The real SDK holds the original in its feature 
 context that our provider would send. Value, type of value, variant, reason, rule and prerequisite must agree.
 Of every fifth environment the model is also written back, and the SDK is asked with what was written.
 
-Left out, and said so: a circle of segments (our ruleset refuses its segments, the SDK the flags that ask
-them), and circles of prerequisites that a flag which is off interrupts (refused whole here).
+What our provider makes of the SDK's answer is compared as well.
+
+Left out are circles, which LaunchDarkly's management API does not let in: of segments (our ruleset refuses the
+segments, the SDK the flags that ask them), of prerequisites where a flag that is off interrupts them, and flags
+that ask one of a circle. Flags in a circle of flags that are on are compared: both serve the default, with an error.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from flagbrake.model.codec import dumps, flag_from_data, flag_to_data, loads, se
 from flagbrake.model.loss import Severity
 from flagbrake.model.values import MISMATCH, USE_DEFAULT, coerce
 from flagbrake_launchdarkly.context import context_maker
+from flagbrake_launchdarkly.received import Known
 from flagbrake_launchdarkly.translate import environment_from_sdk, environment_to_sdk
 from tests.proofs import launchdarkly_worlds as worlds
 
@@ -132,15 +136,24 @@ def expected(flag: Mapping[str, Any], names: tuple[str, ...], asked: tuple[Any, 
 def _named(flag: Mapping[str, Any]) -> bool:
     """Has it a target that could be met?"""
     listed = flag.get("contextTargets", [])
-    if not listed:
-        return bool(flag.get("targets"))
-    users = {target["variation"] for target in flag.get("targets", [])}
+    users = [target["variation"] for target in flag.get("targets", []) if target["values"]]
     return any(
-        target["variation"] in users
-        if target["contextKind"] == "user"
-        else target["contextKind"] != "flagbrake-variant"
+        target["variation"] in users if target["contextKind"] == "user" else target["values"]
         for target in listed
-    )
+        if target["contextKind"] != "flagbrake-variant"
+    ) or bool(users and not listed)
+
+
+def _placed(flag: Mapping[str, Any]) -> bool:
+    """Has every user's target a place? One that has none is never met, which our provider does not look into."""
+    listed = {target["variation"] for target in flag.get("contextTargets", []) if target["contextKind"] == "user"}
+    return not flag.get("contextTargets") or all(t["variation"] in listed for t in flag.get("targets", []))
+
+
+def told(received: Known, asked: tuple[Any, int | None, dict[str, Any]]) -> Answer:
+    """What our provider makes of the SDK's answer: variant, reason, rule and prerequisite."""
+    made = received.told(asked[1], asked[2])
+    return made.variant, str(made.reason), made.metadata.get("rule"), made.metadata.get("prerequisite")
 
 
 def deals_by_key(world: Mapping[str, Any], key: str, seen: frozenset[str] = frozenset()) -> bool:
@@ -192,13 +205,16 @@ def _compare_world(
     theirs.hold(world)
     given: list[tuple[str, EvaluationContext, tuple[Any, ...]]] = []
     for key, flag in world["flags"].items():
-        known = done.result.flags[key]
+        known, received = done.result.flags[key], Known(FEATURES.decode(flag))
+        placed = _placed(flag)
         for context in contexts[: max(pairs - result.pairs, 0)]:
             result.pairs += 1
             asked = theirs.ask(key, context)
             given.append((key, context, asked))
             mine, other = our_answer(rules, key, context), expected(flag, known.variant_names, asked)
             _count_clause(known, context, rules, random, result)
+            if placed and asked[2]["kind"] != "ERROR" and told(received, asked) != other[1:]:
+                result.wrong.append(_told(world, key, context, ("provider", told(received, asked)), other))
             if mine == ("no targeting key",):
                 right = not context.targeting_key and deals_by_key(world, key)
                 other = mine if right else other

@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
+from flagbrake.errors import InvalidInput, Unsupported
 from flagbrake.evaluate.literals import version
+from flagbrake.evaluate.operators import VALUELESS, test_of
 from flagbrake.evaluate.vendors.launchdarkly import millis
 from flagbrake.model.clause import (
     LAUNCHDARKLY,
@@ -64,7 +66,7 @@ def _clause(clause: Clause, place: str, notes: Notes) -> Spelt:
         notes.grave(place, f"it reads '{clause.attribute}', and {bad}", "the rule matches nobody")
         return [_nobody()]
     say = partial(_say, kind, reference)
-    reason = _foreign(clause) or _unsayable(clause)
+    reason = _foreign(clause) or _unfit(clause) or _unsayable(clause)
     if reason:
         notes.grave(place, reason, "the rule matches nobody")
         return [_nobody()]
@@ -83,12 +85,22 @@ def _nobody() -> Json:
     return _say("user", "key", "in", ())
 
 
+def _unfit(clause: Clause) -> str:
+    """Why the operator cannot compare with these values, empty where it can."""
+    try:
+        if clause.op not in VALUELESS:
+            test_of(clause)
+    except (InvalidInput, Unsupported) as error:
+        return error.fact.rstrip(".")
+    return ""
+
+
 def _unsayable(clause: Clause) -> str:
     """Why an operator cannot be said in clauses that must all match, empty where it can."""
+    if clause.op not in _WORDS and clause.op not in _SPELLINGS:
+        return f"LaunchDarkly has no operator for '{clause.op}'"
     if clause.op in _WORDS:
         return ""
-    if clause.op not in _SPELLINGS:
-        return f"LaunchDarkly has no operator for '{clause.op}'"
     if clause.op is not Op.PRESENT and not clause.values:
         return f"'{clause.op}' compares with nothing"
     if clause.negate and clause.op not in _NEGATED:

@@ -70,7 +70,7 @@ class _Reading:
             default=self._serve(data.get("fallthrough") or {}, "fallthrough"),
             on=bool(data.get("on")),
             off_variant=None if off is None else self._name(off, "offVariation"),
-            targets=tuple(self._targets()),
+            targets=tuple(target for target in self._targets() if target.keys),
             rules=tuple(self._rules()),
             prerequisites=tuple(self._prerequisites()),
             tags=tuple(data.get("tags") or ()),
