@@ -26,6 +26,10 @@ An adapter keeps the contract when all rules hold for it. A whole test file of s
   witness runs all the same, and when it passes the declaration is wrong and the rule fails. A control raises
   `Unsupported` for what it does not declare. The first fifteen capabilities are the tags of OpenFeature's own provider
   conformance kit.
+- **Refusals**: how the vendor refuses a write is given (`refuse={{"NotAllowed": ..., "ApprovalRequired": ...,
+  "RetryLater": ...}}`), or why it never does (`cannot_refuse`). What is in neither fails: silence is no pass.
+- **A tool that the harness lacks** fails the rule that needs it, and the text says so: nothing is said of the adapter.
+  Two tools are optional, and without them a rule is shown as not asked: `tracked` and `damage`.
 - **Known deviations**: `Harness(known_deviations={{"rule.id": "why, and where it is tracked"}})`. One that holds fails.
 - **No quiet overrides**: a subclass that replaces a test of the contract is refused when it is imported.
 - **Staged rules** only warn until the version of flagbrake-contract that they name.
