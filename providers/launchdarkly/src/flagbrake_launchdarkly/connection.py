@@ -25,6 +25,9 @@ _CLOSE: Final = 8.0
 #: Answers of 4xx that the SDK takes for passing ones; after any other it would wait for minutes.
 _PASSING: Final = frozenset((400, 408, 429))
 
+#: Flag key, context, default and event factory -> detail, and the flag that was evaluated.
+Evaluate = Callable[[str, Any, Any, Any], tuple[Any, Any]]
+
 
 class Connection:
     """One SDK client at a time over one :class:`Received`.
@@ -32,6 +35,7 @@ class Connection:
     Args:
         options: what the agent's table says.
         received: where the flags are kept; it outlives clients, so that nothing known is lost with one.
+        made: a client was made; called with how it evaluates and what it hands its events to.
         valid: data flows.
         interrupted: it does not; called with what is the matter.
         refused: the vendor refuses the key or the request; called with the HTTP status and what is the matter.
@@ -43,6 +47,7 @@ class Connection:
         options: SdkOptions,
         received: Received,
         *,
+        made: Callable[[Evaluate, Any], None],
         valid: Callable[[], None],
         interrupted: Callable[[str], None],
         refused: Callable[[int, str], None],
@@ -50,6 +55,7 @@ class Connection:
     ) -> None:
         self._options = options
         self._received = received
+        self._made = made
         self._valid = valid
         self._interrupted = interrupted
         self._refused = refused
@@ -105,6 +111,7 @@ class Connection:
         with _unwaited():
             client = LDClient(self._config(), start_wait=0)
         self.client = client
+        self._made(*_evaluation(client))
 
         def told(status: DataSourceStatus) -> None:
             if mine == self._generation:
@@ -210,6 +217,23 @@ def _unwaited() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(fits)
+
+
+def _evaluation(client: LDClient) -> tuple[Evaluate, Any]:
+    """How to evaluate, with events, and the flag told that was evaluated.
+
+    ``variation_detail`` without the way through the SDK's hooks, of which none are configured here: it takes a
+    lock and three closures per call, and does not say which definition answered. An SDK that has no such inner
+    method is asked the public way.
+    """
+    inner, factory = getattr(client, "_evaluate_internal", None), getattr(client, "_event_factory_with_reasons", None)
+    if inner is not None and factory is not None:
+        return inner, factory
+
+    def public(key: str, context: Any, default: Any, _: Any) -> tuple[Any, Any]:
+        return client.variation_detail(key, context, default), None
+
+    return public, None
 
 
 def _said(error: Any) -> str:

@@ -24,14 +24,15 @@ from flagbrake_launchdarkly.errors import unanswered
 from flagbrake_launchdarkly.options import Mode, SdkOptions
 
 if TYPE_CHECKING:
-    from ldclient import LDClient
     from ldclient.config import BigSegmentsConfig
     from ldclient.context import Context
 
-    from flagbrake_launchdarkly.connection import Connection
+    from flagbrake_launchdarkly.connection import Connection, Evaluate
     from flagbrake_launchdarkly.received import Known, Received
 
 _NO_FLAGS: Final[Mapping[str, Known]] = MappingProxyType({})
+#: Evaluations of a flag that changes all the time.
+_TRIES: Final = 3
 _OFFLINE: Final[Mapping[str, Any]] = MappingProxyType({"launchdarkly_offline": True})
 
 
@@ -51,6 +52,8 @@ class LaunchDarklyProvider(FlagProvider):
         self._received: Received | None = None
         self._connection: Connection | None = None
         self._context: Callable[[EvaluationContext], Context] | None = None
+        self._evaluate: Evaluate | None = None
+        self._factory: Any = None
         self._settled = threading.Event()
         self._arrived = False
         self._refusal = ""
@@ -67,29 +70,41 @@ class LaunchDarklyProvider(FlagProvider):
         Raises:
             OpenFeatureError: the flag is missing or damaged, or a rollout needs a targeting key.
         """
-        received, connection, make = self._received, self._connection, self._context
-        client = connection.client if connection is not None else None
-        if received is None or client is None or make is None:
+        received, evaluate, make = self._received, self._evaluate, self._context
+        if received is None or evaluate is None or make is None:
             return self._offline()
+        asked = make(context)
+        detail, flag = evaluate(flag_key, asked, None, self._factory)
         known = received.flags.get(flag_key)
-        detail = client.variation_detail(flag_key, make(context), None)
-        if known is None or received.flags.get(flag_key) is not known:
-            # It changed in the middle: ask again, so that value, name and version are of one definition.
-            known = received.flags.get(flag_key)
-            detail = client.variation_detail(flag_key, make(context), None)
-        index, reason = detail.variation_index, detail.reason
+        if known is None or known.flag is not flag:
+            detail, known = self._again(flag_key, asked)
+        reason = detail.reason
         if known is None or reason["kind"] == "ERROR":
             raise unanswered(flag_key, reason)
+        index = detail.variation_index
         told = known.outcomes.get((index, *reason.values())) or known.told(index, reason)
-        if not context.targeting_key and (told.split or self._asks_for_key(known, client, make(context))):
+        if not context.targeting_key and (told.split or self._asks_for_key(known, asked)):
             raise TargetingKeyMissingError(f"Flag '{flag_key}' is split by targeting key, and the context has none.")
         value = detail.value if index is not None else USE_DEFAULT
         return FlagResolutionDetails(value, None, None, told.reason, told.variant, told.metadata)
 
-    def _asks_for_key(self, known: Known, client: LDClient, context: Context) -> bool:
-        """Was a prerequisite, or one of theirs, decided by a rollout that nobody's key should decide?"""
-        received = self._received
+    def _again(self, flag_key: str, context: Context) -> tuple[Any, Known | None]:
+        """It changed in the middle: ask until value, name and version are of one definition."""
+        received, evaluate = self._received, self._evaluate
         assert received is not None
+        assert evaluate is not None
+        for _ in range(_TRIES):
+            known = received.flags.get(flag_key)
+            detail, _flag = evaluate(flag_key, context, None, self._factory)
+            if known is received.flags.get(flag_key):
+                break
+        return detail, known
+
+    def _asks_for_key(self, known: Known, context: Context) -> bool:
+        """Was a prerequisite, or one of theirs, decided by a rollout that nobody's key should decide?"""
+        received, evaluate = self._received, self._evaluate
+        assert received is not None
+        assert evaluate is not None
         ahead, seen = [p.key for p in known.flag.prerequisites], {known.flag.key}
         while ahead:
             key = ahead.pop()
@@ -97,7 +112,7 @@ class LaunchDarklyProvider(FlagProvider):
             if other is None or key in seen:
                 continue
             seen.add(key)
-            detail = client.variation_detail(key, context, None)
+            detail, _flag = evaluate(key, context, None, self._factory)
             if detail.reason["kind"] != "ERROR" and other.told(detail.variation_index, detail.reason).split:
                 return True
             ahead.extend(p.key for p in other.flag.prerequisites)
@@ -200,6 +215,7 @@ class LaunchDarklyProvider(FlagProvider):
         self._connection = Connection(
             self.options,
             self._received,
+            made=self._made,
             valid=self._valid,
             interrupted=self._interrupted,
             refused=self._refused,
@@ -218,6 +234,7 @@ class LaunchDarklyProvider(FlagProvider):
     def stop(self) -> None:
         """Close the SDK's client."""
         connection, self._connection = self._connection, None
+        self._evaluate = None
         if connection is not None:
             connection.close()
 
@@ -236,6 +253,9 @@ class LaunchDarklyProvider(FlagProvider):
             self._received.after_fork()
         if self._connection is not None:
             self._connection.after_fork()
+
+    def _made(self, evaluate: Evaluate, factory: Any) -> None:
+        self._evaluate, self._factory = evaluate, factory
 
     # --- the SDK's threads ------------------------------------------------------------------------------
 
