@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from splitio import get_factory
-from splitio.api import APIException, APIUriException
+from splitio.api import APIException
+from splitio.client import factory as factories
+from splitio.sync.manager import Manager
 
 from flagbrake_split.received import Received
 from flagbrake_split.sdk_options import Mode, SdkOptions
@@ -19,9 +22,10 @@ _log = logging.getLogger("flagbrake.split")
 
 #: Milliseconds for one request of the SDK.
 _REQUEST: Final = 3000
+#: Seconds a close waits for a start that is not over.
+_START: Final = 4.0
 #: Seconds a close may take: the last impressions are sent in it.
 _CLOSE: Final = 8.0
-_URI_TOO_LONG: Final = 414
 #: Answers of 4xx that pass by themselves.
 _PASSING: Final = frozenset((408, 429))
 #: Seconds between two reports of impressions and events, and of telemetry: the SDK's own floors and defaults.
@@ -55,6 +59,7 @@ class Connection:
         self._refused = refused
         self._closing = threading.Event()
         self._hurry = threading.Event()
+        self._started = threading.Event()
         self._factory: Any = None
         self.client: Any = None
         #: What the evaluation of this thread found, which the SDK's client keeps to itself.
@@ -65,8 +70,13 @@ class Connection:
         """Make a factory; it connects in the background."""
         self._closing = threading.Event()
         self._hurry = threading.Event()
+        self._started = threading.Event()
         self.refusals = 0
-        factory = get_factory(self._options.sdk_key or "localhost", **self._arguments())
+        with _held() as go:
+            self._follow(get_factory(self._options.sdk_key or "localhost", **self._arguments()))
+            go.set()
+
+    def _follow(self, factory: Any) -> None:
         self._factory = factory
         client = factory.client()
         client._evaluator = _Telling(client._evaluator, self.found)  # noqa: SLF001 - the client tells no label
@@ -76,6 +86,7 @@ class Connection:
             return
         storages = factory._storages  # noqa: SLF001 - there is no public way to hear of changes in order
         self._watch(factory._sync_manager)  # noqa: SLF001 - the same
+        _never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001
         self._received.follow(storages["splits"], storages["segments"], storages["rule_based_segments"])
         threading.Thread(target=self._await, args=(factory, client), name="flagbrake-split-ready", daemon=True).start()
 
@@ -103,10 +114,14 @@ class Connection:
         self._hurry.set()
         factory, self._factory, self.client = self._factory, None, None
         if factory is not None:
+            if factory.ready:
+                # The SDK goes on starting its tasks after it has said READY; what is started later is never stopped.
+                self._started.wait(_START)
             _start_no_more(factory._sync_manager)  # noqa: SLF001
             done = threading.Event()
             factory.destroy(done)
             done.wait(_CLOSE)
+            _workers_ended(factory._sync_manager)  # noqa: SLF001
 
     # --- one factory -----------------------------------------------------------------------------------
 
@@ -142,16 +157,21 @@ class Connection:
         for owner in (synchronizer, synchronizers.split_sync, synchronizers.segment_sync, manager):
             if hasattr(owner, "_backoff"):
                 owner._backoff = paused  # noqa: SLF001
+        if hasattr(manager, "_push"):
+            _then(manager._push, "start", self._started.set)  # noqa: SLF001
+            _never_fails(manager._push._sse_client._client, "start")  # noqa: SLF001
+        else:
+            _then(synchronizer, "start_periodic_fetching", self._started.set)
         if hasattr(synchronizers.split_sync, "_api"):
             api = synchronizers.split_sync._api  # noqa: SLF001
             fetch = api.fetch_splits
 
-            def fetch_splits(*args: Any, **kwargs: Any) -> Any:
+            def fetch_splits(since: int, rules_since: int, *args: Any, **kwargs: Any) -> Any:
                 if self._closing.is_set():
-                    # The one answer after which the SDK tries no more: its thread ends.
-                    raise APIUriException("closed", _URI_TOO_LONG)
+                    # Nothing is new: whichever thread of the SDK asks is content and ends.
+                    return {"ff": _unchanged(since), "rbs": _unchanged(rules_since)}
                 try:
-                    answer = fetch(*args, **kwargs)
+                    answer = fetch(since, rules_since, *args, **kwargs)
                 except APIException as error:
                     self._failed(error)
                     raise
@@ -202,10 +222,87 @@ def _start_no_more(manager: Any) -> None:
     synchronizer.start_periodic_data_recording = _nothing
     synchronizer.start_periodic_fetching = _nothing
     if hasattr(manager, "_push"):
-        manager._push.start = _nothing  # noqa: SLF001
+        push = manager._push  # noqa: SLF001
+        push.start = _nothing
+        # A stream that comes up in the middle of closing would start workers that nobody stops.
+        switch = push.update_workers_status
+        push.update_workers_status = lambda _enabled: switch(False)
+
+
+def _workers_ended(manager: Any) -> None:
+    """A stream that came up while it was closed may have started workers after they were told to stop."""
+    handler = getattr(manager, "_push_status_handler", None)
+    if handler is None:
+        return
+    if handler.is_alive():
+        handler.join(_START)
+    manager._push.update_workers_status(False)  # noqa: SLF001
+
+
+class _Held(Manager):  # type: ignore[misc]
+    """The SDK's manager, which starts when it is watched: its first answer would else come before that."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._go: threading.Event | None = getattr(_making, "go", None)
+
+    def start(self, *args: Any, **kwargs: Any) -> None:
+        """Start the SDK's tasks."""
+        if self._go is not None:
+            self._go.wait()
+        super().start(*args, **kwargs)
+
+
+_making = threading.local()
+_making_one = threading.Lock()
+
+
+@contextmanager
+def _held() -> Iterator[threading.Event]:
+    """Factories made by this thread wait with their start until the event is set."""
+    _making.go = threading.Event()
+    with _making_one:
+        known, factories.Manager = factories.Manager, _Held
+        try:
+            yield _making.go
+        finally:
+            factories.Manager = known
+            _making.go.set()
+            _making.go = None
+
+
+def _never_fails(owner: Any, method: str) -> None:
+    """A thread of the SDK's would end with a traceback because the vendor is away, which is told otherwise."""
+    original = getattr(owner, method)
+
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK makes of an answer
+            _log.debug("Split's SDK could not %s: %s", method, type(error).__name__)
+            return None
+
+    setattr(owner, method, quiet)
+
+
+def _unchanged(since: int) -> dict[str, Any]:
+    return {"s": since, "t": since, "d": []}
 
 
 def _nothing() -> None: ...
+
+
+def _then(owner: Any, method: str, after: Callable[[], None]) -> None:
+    """Call something after each call of a method."""
+    original = getattr(owner, method)
+
+    def both() -> None:
+        try:
+            original()
+        finally:
+            after()
+
+    setattr(owner, method, both)
 
 
 class _Pause:
