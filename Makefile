@@ -65,6 +65,9 @@ proof-launchdarkly-writers: $(VENV)/.test
 proof-split-twin: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.split_twin --pairs 100000 --seed 1 --store
 
+proof-split-writers: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.split_writers --writes 1000 --store
+
 proof-judge-tables: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.judge_tables --store
 

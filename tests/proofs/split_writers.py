@@ -1,17 +1,29 @@
-"""Two controllers change one Split flag at once, many times: no change is lost.
+"""Two controllers on one Split flag: ``python -m tests.proofs.split_writers --writes 1000 [--store]``.
 
-Split's management API compares nothing, so what keeps writers apart is the lock: each change is read, decided and
-written under it. ``python -m tests.proofs.split_writers 1000`` prints how many were lost: 0, or the exit code is 1.
+Each controller is a process of its own with two threads: its own connections to the emulator's management API, its
+own connection to the store whose lock keeps them apart. Split's API compares nothing, so the lock is all there is.
+All writes are aimed at one flag at once, and each adds one unit to its targets after reading it: a write over a
+stale document would lose somebody's unit. In the end every unit must be there.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
 import sys
-import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from flagbrake.control.writer import FlagWriter
+from flagbrake.errors import LockBusy
 from flagbrake.model.flag import Flag, Targets
 from flagbrake.model.state import Change, Create, FlagState, SetTargets
 from flagbrake.ports.adapter import AdapterSettings
@@ -19,47 +31,91 @@ from flagbrake.store import open_store
 from flagbrake_split import SplitAdapter
 from flagbrake_split.emulator import SplitEmulator
 
-WRITERS = 4
+STORED = Path(__file__).parents[2] / "docs" / "proofs" / "split-writers.json"
+CONTROLLERS, THREADS = 2, 2
+PROJECT, ENVIRONMENT, KEY = "Default", "test", "contested"
 
 
-def run(changes: int) -> int:
-    """Add so many targets from several threads of two controllers; return how many are missing at the end."""
-    with tempfile.TemporaryDirectory() as folder, SplitEmulator("test") as split:
-        settings = AdapterSettings("Default", "test", dict(split.admin_settings))
-        controls = [SplitAdapter().control(settings) for _ in range(2)]
-        controls[0].apply(Create(Flag.boolean("refunds")), by="ann", comment="proof")
-        url = f"sqlite:///{Path(folder) / 'store.db'}"
-        # Each controller has a store of its own over the same database, as two machines would.
-        with (
-            open_store(url, project="Default", environment="test", create=True) as one,
-            open_store(url, project="Default", environment="test") as two,
-        ):
-            writers = [
-                FlagWriter(control, lock=store.locks, wait=120.0)
-                for control, store in zip(controls, (one, two), strict=True)
-            ]
-
-            def add(number: int) -> None:
-                def decide(state: FlagState) -> Change:
-                    have = tuple(key for target in state.flag.targets for key in target.keys)
-                    return SetTargets("refunds", (Targets("on", (*have, f"unit-{number}")),))
-
-                writers[number % 2].modify("refunds", decide, by=f"writer-{number % 2}", reason="proof")
-
-            with ThreadPoolExecutor(WRITERS) as pool:
-                list(pool.map(add, range(changes)))
-        kept = {key for target in controls[1].read("refunds").flag.targets for key in target.keys}
-        for control in controls:
-            control.close()
-    return len({f"unit-{number}" for number in range(changes)} - kept)
+def _controller(number: int, writes: int, options: dict[str, Any], url: str, results: Any) -> None:
+    control = SplitAdapter().control(AdapterSettings(PROJECT, ENVIRONMENT, options))
+    with (
+        open_store(url, project=PROJECT, environment=ENVIRONMENT) as store,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        writer = FlagWriter(control, lock=store.locks, audit=store.audit, wait=30.0)
+        took = list(pool.map(lambda turn: _add(writer, f"{number}-{turn}"), range(writes)))
+    control.close()
+    results.put(took)
 
 
-def main() -> int:
-    """Run the proof."""
-    changes = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    lost = run(changes)
-    print(f"{changes} changes by two controllers, {lost} lost")
-    return 1 if lost else 0
+def _add(writer: FlagWriter, unit: str) -> float:
+    def decide(state: FlagState) -> Change:
+        have = tuple(key for target in state.flag.targets for key in target.keys)
+        return SetTargets(KEY, (Targets("on", (*have, unit)),))
+
+    begun = time.monotonic()
+    while True:
+        try:
+            writer.modify(KEY, decide, by=f"controller-{unit.partition('-')[0]}", reason="proof")
+        except LockBusy:
+            continue
+        return time.monotonic() - begun
+
+
+def run(writes: int) -> dict[str, Any]:
+    """All writes of both controllers; what became of them."""
+    begun = time.monotonic()
+    with TemporaryDirectory() as folder, SplitEmulator(ENVIRONMENT) as split:
+        url = f"sqlite:///{Path(folder) / 'locks.db'}"
+        open_store(url, project=PROJECT, environment=ENVIRONMENT, create=True).close()
+        options = dict(split.admin_settings)
+        control = SplitAdapter().control(AdapterSettings(PROJECT, ENVIRONMENT, options))
+        control.apply(Create(Flag.boolean(KEY)), by="proof")
+        # Spawned, not forked: the emulator's threads are here.
+        context = multiprocessing.get_context("spawn")
+        results = context.Queue()
+        share = writes // CONTROLLERS
+        processes = [
+            context.Process(target=_controller, args=(number, share, options, url, results))
+            for number in range(CONTROLLERS)
+        ]
+        for process in processes:
+            process.start()
+        took = [seconds for _ in processes for seconds in results.get(timeout=120 + writes)]
+        for process in processes:
+            process.join(30)
+        there = {key for target in control.read(KEY).flag.targets for key in target.keys}
+        control.close()
+    wanted = {f"{number}-{turn}" for number in range(CONTROLLERS) for turn in range(share)}
+    return {
+        "writes": len(took),
+        "controllers": CONTROLLERS,
+        "threads_each": THREADS,
+        "lost_updates": len(wanted - there),
+        "strange_units": len(there - wanted),
+        "write_median_ms": round(statistics.median(took) * 1000, 1),
+        "seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run, print, store when asked; exit 1 when an update was lost."""
+    parser = argparse.ArgumentParser(prog="tests.proofs.split_writers", description=__doc__)
+    parser.add_argument("--writes", type=int, default=1000)
+    parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
+    wanted = parser.parse_args(argv)
+    found = run(wanted.writes)
+    print(json.dumps(found))
+    if wanted.store:
+        about = {
+            "proof": "split-writers",
+            "command": "python -m tests.proofs.split_writers " + " ".join(sys.argv[1:] if argv is None else argv),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+        }
+        STORED.write_text(json.dumps({**about, **found}, indent=2) + "\n", encoding="utf-8")
+    return 1 if found["lost_updates"] or found["strange_units"] else 0
 
 
 if __name__ == "__main__":
