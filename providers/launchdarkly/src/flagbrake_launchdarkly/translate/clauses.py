@@ -13,6 +13,8 @@ from flagbrake.evaluate.operators import VALUELESS, test_of
 from flagbrake.evaluate.vendors.launchdarkly import millis
 from flagbrake.model.clause import (
     LAUNCHDARKLY,
+    USER,
+    Attribute,
     Case,
     Clause,
     Coercion,
@@ -139,8 +141,19 @@ def _differences(clause: Clause, place: str, notes: Notes) -> None:
         notes.edge(place, "LaunchDarkly reads more forms of ISO 8601", "'20260131T000000Z' is a moment there")
     if ours.semver is not theirs.semver and clause.op.value.startswith("semver_"):
         notes.edge(place, "LaunchDarkly completes versions", "'1.2' is 1.2.0 there")
+    if ours.contexts is not theirs.contexts:
+        _contexts(clause.attribute, place, notes)
     if ours.list_mode is not ListMode.ANY and clause.op is not Op.SET_ANY:
         notes.edge(place, "LaunchDarkly looks into lists", "a list matches if one of its elements does")
+
+
+def _contexts(attribute: Attribute, place: str, notes: Notes) -> None:
+    if attribute.kind != USER:
+        fact = f"LaunchDarkly knows a context of kind '{attribute.kind}' by its key"
+        notes.edge(place, fact, f"'{attribute.kind}' without a targetingKey is not there")
+    elif attribute.path in {("name",), ("anonymous",)}:
+        fact = f"LaunchDarkly has a meaning of its own for '{attribute}'"
+        notes.edge(place, fact, "a name that is no text is absent, and who is not said to be anonymous is not")
 
 
 # --- operators that LaunchDarkly does not have -----------------------------------------------------------
