@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import httpx
 import pytest
@@ -72,10 +73,17 @@ def test_offline_for_a_while(small: Small) -> None:
 
 def test_wait_ends_with_stop(small: Small) -> None:
     """``wait`` blocks the command line until somebody stops the server."""
-    import threading
-
     waiting = threading.Thread(target=small.server.wait)
     waiting.start()
     small.server.stop()
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+def test_stopped_while_offline_stays_stopped(small: Small) -> None:
+    """An outage that was to end later does not bring back what was stopped for good."""
+    small.server.offline(0.2)
+    wait_until(lambda: not small.server.running, why="the outage")
+    small.server.stop()
+    wait_until(lambda: "emulator-offline" not in {thread.name for thread in threading.enumerate()}, why="its end")
+    assert not small.server.running

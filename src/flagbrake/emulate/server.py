@@ -35,6 +35,7 @@ class Server:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._ended = threading.Event()
+        self._ended.set()
         self.port = port
 
     @property
@@ -69,29 +70,32 @@ class Server:
 
     def stop(self) -> None:
         """Close every connection and refuse new ones; returns when the thread is gone."""
-        with self._lock:
-            running, self._running = self._running, None
-            if running is not None:
-                self._before_stop()
-                running.stop()
-            self._ended.set()
+        self._ended.set()
+        self._close()
 
     def offline(self, seconds: float) -> None:
         """Be unreachable for a while: connections are closed and refused. Returns at once."""
 
         def away() -> None:
-            self.stop()
-            threading.Event().wait(seconds)
-            with contextlib.suppress(ConfigError):
-                self.start()
+            self._close()
+            if not self._ended.wait(seconds):  # stopped in the meantime, it stays stopped
+                with contextlib.suppress(ConfigError):
+                    self.start()
 
         threading.Thread(target=away, name="emulator-offline", daemon=True).start()
 
     def wait(self) -> None:
         """Block until it is stopped or interrupted."""
         # A plain wait() would not notice Ctrl-C on every platform.
-        while not self._ended.wait(0.5) or self.running:
+        while not self._ended.wait(0.5):
             pass
+
+    def _close(self) -> None:
+        with self._lock:
+            running, self._running = self._running, None
+            if running is not None:
+                self._before_stop()
+                running.stop()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -130,6 +130,10 @@ class LaunchDarklyEmulator(Emulator):
         """Break every open stream; SDKs connect again."""
         return self.sdk.hub.cut()
 
+    def mute(self, *, on: bool = True) -> None:
+        """Lose what streams would be told, while they stay open: updates that do not arrive."""
+        self.sdk.hub.mute(on=on)
+
     def require_approvals(self, environment: str, *, on: bool = True) -> None:
         """Refuse direct changes of flags in an environment (405), as one that requires approvals does."""
         with self.account.lock:

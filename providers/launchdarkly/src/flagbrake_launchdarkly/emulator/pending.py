@@ -36,6 +36,12 @@ def active_release(account: Account, key: str, environment: str | None = None) -
     return None
 
 
+def is_guarded(account: Account, key: str) -> bool:
+    """True while a release of the flag is watched by metrics, in any environment."""
+    found = (active_release(account, key, environment) for environment in account.environments)
+    return any(one is not None and one["kind"] == "guarded" for one in found)
+
+
 def _fits(account: Account, flag: Json, one: Json) -> bool:
     try:
         applied(account, flag, one["environment"], one["instructions"])

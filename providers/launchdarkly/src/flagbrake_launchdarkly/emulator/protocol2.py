@@ -1,18 +1,16 @@
 """Pure: the events of the SDKs' second protocol, which SDKs call experimental.
 
-The state begins with a number of this run: one of an earlier run is not taken for the present one.
+A state names the run of the emulator that it is of: one of an earlier run is not taken for the present one.
 """
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Final
 
 from flagbrake_launchdarkly.emulator.editing import Json
 
 Event = tuple[str, Json]
 
-_RUN: Final = secrets.token_hex(4)
 _KINDS: Final = {"flags": "flag", "segments": "segment"}
 
 
@@ -21,14 +19,14 @@ def topic(environment: str) -> str:
     return f"{environment}?2"
 
 
-def state(environment: str, version: int) -> str:
+def state(run: str, environment: str, version: int) -> str:
     """What a client names as its basis."""
-    return f"(p:{_RUN}-{environment}:{version})"
+    return f"(p:{run}-{environment}:{version})"
 
 
-def intent(code: str, version: int) -> Event:
+def intent(run: str, code: str, version: int) -> Event:
     """What follows: everything, changes, or nothing."""
-    payload = {"id": _RUN, "target": version, "intentCode": code, "reason": "emulated"}
+    payload = {"id": run, "target": version, "intentCode": code, "reason": "emulated"}
     return "server-intent", {"payloads": [payload]}
 
 
@@ -38,16 +36,16 @@ def change(kind: str, key: str, content: Json | None, version: int) -> Event:
     return ("delete-object", told) if content is None else ("put-object", {**told, "object": content})
 
 
-def transferred(environment: str, version: int) -> Event:
+def transferred(run: str, environment: str, version: int) -> Event:
     """What was told is complete."""
-    return "payload-transferred", {"state": state(environment, version), "version": version}
+    return "payload-transferred", {"state": state(run, environment, version), "version": version}
 
 
-def everything(data: Json, environment: str, version: int) -> list[Event]:
+def everything(data: Json, run: str, environment: str, version: int) -> list[Event]:
     """The whole of an environment."""
     puts = [
         change(kind, key, content, content["version"])
         for kind in ("segments", "flags")
         for key, content in data[kind].items()
     ]
-    return [intent("xfer-full", version), *puts, transferred(environment, version)]
+    return [intent(run, "xfer-full", version), *puts, transferred(run, environment, version)]

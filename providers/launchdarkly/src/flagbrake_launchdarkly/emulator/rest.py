@@ -198,7 +198,7 @@ _TESTS: Final[dict[str, Callable[[Call, Json, str], bool]]] = {
     "archived": _archived,
     "type": lambda _, flag, value: bool(flag["temporary"] == (value == "temporary")),
     "maintainerId": lambda _, flag, value: flag.get("maintainerId") == value,
-    "guardedRollout": lambda call, flag, _: pending.active_release(call.account, flag["key"]) is not None,
+    "guardedRollout": lambda call, flag, _: pending.is_guarded(call.account, flag["key"]),
     "filterEnv": lambda *_: True,
 }
 

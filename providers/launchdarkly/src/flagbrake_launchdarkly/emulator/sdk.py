@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import secrets
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ class SdkPlane:
         self.hub = Hub()
         self._events: list[tuple[str, Json]] = []
         self._lock = threading.Lock()
+        self._run = secrets.token_hex(4)
         #: Counts what streams were told: the state of the second protocol.
         self._changes = 0
 
@@ -42,7 +44,9 @@ class SdkPlane:
             self.hub.publish(environment, encoded("patch", {"path": path, "data": content}))
         self._changes += 1
         change = protocol2.change(kind, key, content, version)
-        message = b"".join(encoded(*event) for event in (change, protocol2.transferred(environment, self._changes)))
+        message = b"".join(
+            encoded(*event) for event in (change, protocol2.transferred(self._run, environment, self._changes))
+        )
         self.hub.publish(protocol2.topic(environment), message)
 
     def events(self, kind: str | None = None, environment: str | None = None) -> list[Json]:
@@ -97,9 +101,9 @@ class SdkPlane:
 
     def _whole(self, account: Account, environment: str, request: Request) -> list[tuple[str, Json]]:
         basis = request.query_params.get("basis")
-        if basis == protocol2.state(environment, self._changes):
-            return [protocol2.intent("none", self._changes)]
-        return protocol2.everything(account.everything(environment), environment, self._changes)
+        if basis == protocol2.state(self._run, environment, self._changes):
+            return [protocol2.intent(self._run, "none", self._changes)]
+        return protocol2.everything(account.everything(environment), self._run, environment, self._changes)
 
     async def _take(self, account: Account, environment: str, request: Request) -> Response:
         from starlette.responses import JSONResponse, Response
