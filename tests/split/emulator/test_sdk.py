@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -339,3 +340,12 @@ def test_state_survives(split: SplitEmulator) -> None:
         assert split.url == url
         with factory(split) as made:
             assert made.client().get_treatment("ann", "refunds") == "on"
+
+
+def test_waiting(split: SplitEmulator) -> None:
+    """wait_for hears of changes made by others, and gives up in time."""
+    later = threading.Thread(target=split.put_definition, args=[definition("refunds")])
+    later.start()
+    assert split.wait_for(lambda: split.change_number() > 0)
+    later.join()
+    assert not split.wait_for(lambda: False, timeout=0.01)

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,7 @@ SINKS: Final = {
 class Reports:
     """What SDKs reported, in the order of arrival: (environment, body) by sink."""
 
+    arrived: Callable[[], object] = lambda: None
     _kept: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -42,6 +44,7 @@ class Reports:
         """Take one report."""
         with self._lock:
             self._kept.setdefault(sink, []).append((environment, body))
+        self.arrived()
 
     def of(self, sink: str, environment: str | None = None) -> list[Any]:
         """The reports of one sink."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -47,9 +48,10 @@ class SplitEmulator(Emulator):
         self.state = State(self.environments)
         self.hub = Hub()
         self.faults = Faults(refusal)
-        self.reports = Reports()
+        self.reports = Reports(self._notify)
         self.publisher = Publisher(self.hub)
         self._changed = threading.Condition()
+        self._changes = 0
         self._document = Document(file) if file is not None else None
         if self._document is not None and (kept := self._document.load()) is not None:
             self.state.load(kept)
@@ -70,7 +72,11 @@ class SplitEmulator(Emulator):
     def _committed(self) -> None:
         if self._document is not None:
             self._document.save(self.state.to_data())
+        self._notify()
+
+    def _notify(self) -> None:
         with self._changed:
+            self._changes += 1
             self._changed.notify_all()
 
     # --- life ---------------------------------------------------------------------------------------------
@@ -171,6 +177,10 @@ class SplitEmulator(Emulator):
         """A definition as the management API shows it."""
         return self.management.definition(environment or self.environments[0], name)
 
+    def cut(self, *, clean: bool = False) -> int:
+        """Cut every open stream; how many there were."""
+        return self.hub.cut(clean=clean)
+
     def change_number(self, environment: str = "") -> int:
         """The change number of an environment's flags: an SDK that has it has seen everything."""
         with self.state.lock:
@@ -184,10 +194,18 @@ class SplitEmulator(Emulator):
         with self.state.lock:
             return self.state.revision
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
-        """Wait until a condition about the state holds, asked at every change; whether it came true."""
-        with self._changed:
-            return self._changed.wait_for(condition, timeout)
+    def wait_for(self, condition: Callable[[], object], timeout: float = 10.0) -> bool:
+        """Wait until a condition holds; asked again after each change and each report of an SDK."""
+        end = time.monotonic() + timeout
+        while True:
+            seen = self._changes
+            if condition():  # asked without the lock: it may look at the state, whose writers notify under their own
+                return True
+            with self._changed:
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait_for(lambda seen=seen: self._changes != seen, left)  # type: ignore[misc]
 
     @property
     def streams(self) -> int:
