@@ -126,7 +126,7 @@ def test_the_bucketing_key():
 
 CASES = [
     # op, values, matching, not matching (absent never matches, and always when negated)
-    (Op.IN, ("5", "true", '["a"]'), [5, "5", True, ["a"], ("a",)], [5.0, "True", "[]", {"a"}, b"5"]),
+    (Op.IN, ("5", "true", '["a"]'), [5, "5", True, ["a"], ("a",), {"a"}], [5.0, "True", "[]", b"5", object()]),
     (Op.EQUAL, (5,), [5, "5", " 5 ", "+5"], [5.0, "5.0", True, [5], "five"]),
     (Op.LESS_OR_EQUAL, (18,), [18, "17", -1], [17.5, "17.5", True]),
     (Op.BETWEEN, (1, 3), [1, "2", 3], [2.0, 4]),

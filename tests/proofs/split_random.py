@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -49,12 +50,19 @@ KEYS = [*(f"u{n}" for n in range(24)), "12", "5", "abc", "ünïcode", "1.2.3", "
 ATTRIBUTES = {
     "country": [*TEXTS, 5, 12, True, 18.5, ["DE"], {"a": 1}, datetime(2026, 1, 1, tzinfo=UTC)],
     "email": [*TEXTS, "abcDE", "FRabc", 1.5, ["abc", "ü"], b"abc"],
-    "age": [*NUMBERS, *NUMBERS, *ODD_NUMBERS, ["5"], datetime(2026, 1, 1)],  # noqa: DTZ001 - naive is UTC
+    "age": [*NUMBERS, *NUMBERS, *ODD_NUMBERS, ["5"], Decimal(5), datetime(2026, 1, 1)],  # noqa: DTZ001 - naive is UTC
     "since": [*MOMENTS, *MOMENTS, 1_767_225_600_000, "1767225600", 1_767_225_600.5, datetime(2026, 1, 2, tzinfo=UTC)],
     "version": [*VERSIONS, *VERSIONS, *ODD_VERSIONS, 1, None],
     "tags": [["a"], ["a", "b"], ("b", "c"), {"a", "b", "c"}, [], "abc", "a", {"a": 1}, 5, [["a"]], ["a", 5], True],
     "beta": [*BOOLS, [], None],
     "a.b:c/d": [*TEXTS],
+    "org": [
+        {"name": "DE", "age": 18},
+        {"name": "FR", "targetingKey": "acme"},
+        {"name": None, "in": {"name": "abc"}},
+        "DE",
+    ],
+    "org:name": ["DE", "abc"],
 }
 
 #: Every matcher type of the SDK, and the attributes it is asked of.
@@ -63,12 +71,12 @@ MATCHERS = {
     "IN_SEGMENT": (),
     "IN_RULE_BASED_SEGMENT": (),
     "IN_SPLIT_TREATMENT": (),
-    "WHITELIST": ("country", "email", "age", "a.b:c/d", None, None),
+    "WHITELIST": ("country", "email", "age", "a.b:c/d", "/org/name", "org:name", None, None),
     "STARTS_WITH": ("country", "email", "age", "tags", None),
     "ENDS_WITH": ("country", "email", "beta", None),
-    "CONTAINS_STRING": ("country", "email", "tags", None),
+    "CONTAINS_STRING": ("country", "email", "tags", "/org/in/name", "org:name", None),
     "MATCHES_STRING": ("country", "email", "version", "tags", None),
-    "EQUAL_TO": ("age", "since", None),
+    "EQUAL_TO": ("age", "since", "/org/age", None),
     "GREATER_THAN_OR_EQUAL_TO": ("age", "since", None),
     "LESS_THAN_OR_EQUAL_TO": ("age", "since", None),
     "BETWEEN": ("age", "since", None),
@@ -122,7 +130,11 @@ def random_world(random: Random, number: int) -> World:
 
 def random_context(random: Random) -> tuple[str, JSON]:
     """A key, and attributes that are there, absent, null or of another type than anybody wants."""
-    attributes = {name: random.choice(pool) for name, pool in ATTRIBUTES.items() if random.random() < 0.8}
+    attributes = {
+        name: random.choice(pool)
+        for name, pool in ATTRIBUTES.items()
+        if random.random() < (0.1 if ":" in name else 0.8)
+    }
     if random.random() < 0.2:
         attributes[random.choice(list(ATTRIBUTES))] = None
     if random.random() < 0.3:

@@ -33,12 +33,11 @@ from splitio.models.fallback_config import FallbackTreatmentCalculator
 from splitio.storage.inmemmory import InMemoryRuleBasedSegmentStorage, InMemorySegmentStorage, InMemorySplitStorage
 
 from flagbrake.evaluate import Ruleset
-from flagbrake.evaluate.bucketing import unit_text
-from flagbrake.evaluate.vendors.split import plain
 from flagbrake.model.codec import dumps, flag_from_data, flag_to_data, loads, segment_from_data, segment_to_data
 from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.loss import Severity, Translated
 from flagbrake.model.values import FlagKind, kind_of
+from flagbrake_split.context import split_context
 from flagbrake_split.translate import (
     Hashing,
     definition_from_flag,
@@ -104,11 +103,11 @@ class Theirs:
         self._evaluator = Evaluator(Splitter(), FallbackTreatmentCalculator(None))
 
     def ask(self, flag: str, key: str, attributes: Mapping[str, Any]) -> tuple[str, str | None, str]:
-        """Treatment, configuration and impression label, asked as the SDK's client asks."""
-        given = {name: plain(value) for name, value in attributes.items()}
-        bucketing = unit_text(attributes.get("bucketingKey"))
-        context = self._data.context_for(key, [flag])
-        found = self._evaluator.eval_with_context(key, bucketing, flag, given, context)
+        """Treatment, configuration and impression label, asked as our provider and the SDK's client ask."""
+        whose, given = split_context(EvaluationContext(key, attributes))
+        matching, bucketing = (whose, None) if isinstance(whose, str) else (whose.matching_key, whose.bucketing_key)
+        context = self._data.context_for(matching, [flag])
+        found = self._evaluator.eval_with_context(matching, bucketing, flag, given, context)
         return found["treatment"], found["configurations"], found["impression"]["label"]
 
 

@@ -80,7 +80,7 @@ def clause_of(matcher: Mapping[str, Any]) -> Clause:
     """
     kind = str(matcher.get("matcherType"))
     name = (matcher.get("keySelector") or {}).get("attribute")
-    attribute = Attribute() if name is None else Attribute((name,))
+    attribute = Attribute() if name is None else _attribute(name)
     try:
         op, values = _meaning(kind, matcher)
     except (KeyError, TypeError) as error:
@@ -92,6 +92,12 @@ def clause_of(matcher: Mapping[str, Any]) -> Clause:
     elif op is Op.SEGMENT:
         raise Untranslatable(f"a matcher {kind} of the attribute '{name}'")
     return Clause(attribute, op, values, bool(matcher.get("negate")), SPLIT)
+
+
+def _attribute(name: str) -> Attribute:
+    """An attribute by its name in Split, where ours that stand inside a structure have the names we write."""
+    parsed = Attribute.parse(name)
+    return parsed if parsed.kind and str(parsed) == name else Attribute((name,))
 
 
 def _meaning(kind: str, matcher: Mapping[str, Any]) -> tuple[Op, tuple[Any, ...]]:  # noqa: PLR0911 - one per shape

@@ -1,8 +1,9 @@
 """Split (Harness FME): its two hashes in buckets 1 to 100, and how its matchers read whatever they are given.
 
 Source of every rule: splitio-client 10.7, ``engine/splitters.py``, ``engine/hashfns`` and
-``models/grammar/matchers``. A datetime is read as whole seconds since 1970, the form in which Split wants
-dates: Split itself has no datetimes, and the provider sends them so.
+``models/grammar/matchers``. Values that Split does not know are read as the provider sends them, see :func:`plain`;
+what stands inside a structure is an attribute of its own, named as ``Attribute`` writes it, unless the context
+has an attribute of just that name.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from numbers import Integral
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from openfeature.exception import ParseError
@@ -21,7 +23,7 @@ from openfeature.exception import ParseError
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate.bucketing import Algorithm, Locate, Place, murmur3, register
 from flagbrake.evaluate.literals import moment
-from flagbrake.model.clause import Clause, Op
+from flagbrake.model.clause import Attribute, Clause, Op
 from flagbrake.model.flag import Bucketing
 
 #: MurmurHash3 of the key with the flag's seed ("algo 2").
@@ -30,7 +32,10 @@ MURMUR: Final = "split-murmur3"
 LEGACY: Final = "split-legacy"
 
 Test = Callable[[Any], bool]
+Read = Callable[[str | None, Mapping[str, Any]], Any]
 
+#: Deeper values are left out: a list may hold itself.
+_DEEPEST: Final = 20
 _MINUTE: Final = 60
 _DAY: Final = 86_400
 #: One bucket in shares.
@@ -40,20 +45,41 @@ _STEP: Final = 1000
 # --- reading attributes --------------------------------------------------------------------------------
 
 
-def plain(value: Any) -> Any:
-    """An attribute as Split is given it: datetimes (naive is UTC) as whole seconds, all else as it is."""
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return int(aware.timestamp() // 1)
-    return value
+def plain(value: Any, depth: int = _DEEPEST) -> Any:  # noqa: PLR0911 - a table of types
+    """An attribute as Split is given it, ``None`` for what is left out.
+
+    Datetimes and dates (naive is UTC) are whole seconds since 1970, Decimals numbers, tuples and sets lists;
+    None, bytes and objects of other types are left out, inside structures too.
+    """
+    match value:
+        case bool() | str() | int() | float():
+            return value
+        case datetime():
+            return int((value.replace(tzinfo=UTC) if value.tzinfo is None else value).timestamp() // 1)
+        case date():
+            return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
+        case Decimal():
+            if not value.is_finite():
+                return None
+            return int(value) if value == value.to_integral_value() else float(value)
+        case bytes() | bytearray() | memoryview() | None:
+            return None
+        case Mapping() if depth:
+            found = ((str(name), plain(one, depth - 1)) for name, one in value.items())
+            return {name: one for name, one in found if one is not None}
+        case Sequence() | AbstractSet() if depth:
+            return [one for one in (plain(one, depth - 1) for one in value) if one is not None]
+        case _:
+            return None
 
 
 def text(value: Any) -> str | None:
     """What a matcher of texts sees: a text as it is, anything else as JSON, ``None`` for what JSON cannot say."""
     if isinstance(value, str):
         return value
+    given = plain(value)
     try:
-        return json.dumps(plain(value))
+        return None if given is None else json.dumps(given)
     except (TypeError, ValueError):
         return None
 
@@ -61,7 +87,7 @@ def text(value: Any) -> str | None:
 def number(value: Any) -> int | None:
     """What a matcher of numbers sees: a whole number, or the text of one; ``None`` for floats and booleans."""
     value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, (Integral, str)):
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
     try:
         return int(value)
@@ -88,6 +114,17 @@ def _as_set(value: Any) -> set[Any] | None:
         return set(plain(value))
     except TypeError:
         return None
+
+
+def reader(attribute: Attribute, nested: Read) -> Read:
+    """How to read an attribute that is not simply one of the context: by its written name, else inside."""
+    name = str(attribute)
+
+    def read(key: str | None, attributes: Mapping[str, Any]) -> Any:
+        value = attributes.get(name)
+        return nested(key, attributes) if value is None else value
+
+    return read
 
 
 # --- versions ------------------------------------------------------------------------------------------
