@@ -176,6 +176,14 @@ def test_without_the_word_nothing_is_written(vendor, tmp_path):
         flagbrake.control_plane()
 
 
+@pytest.mark.parametrize("line", ['single_controller = "perhaps"', '[kill]\nflags = "perhaps"'])
+def test_switches_of_the_configuration_are_true_or_false(tmp_path, line):
+    """Anything else is refused by the name that stands in the file."""
+    (tmp_path / "flagbrake.toml").write_text(line)
+    with pytest.raises(ConfigError, match=r"'(single_controller|kill\.flags)' is 'perhaps'"):
+        flagbrake.control_plane(tmp_path / "flagbrake.toml")
+
+
 def test_level_1_writes_flags_only_when_asked(vendor, tmp_path):
     """With a store, kills go to the store; with `[kill] flags`, to the vendor's flag as well. Both are lifted."""
     with_store = f'[store]\nurl = "sqlite:///{tmp_path}/store.db"\n'
