@@ -15,7 +15,10 @@ from flagbrake.errors import FlagbrakeError, InvalidInput
 from flagbrake.model.values import percent_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flagbrake.cli.session import Session
+    from flagbrake.wiring.health import Finding
 
 _SHORT: Final = 60
 
@@ -92,28 +95,53 @@ def _write_settings(path: Path, environment: str, url: str | None) -> None:
         raise InvalidInput(f"{path} cannot be written ({error.strerror}).", cure="another folder") from error
 
 
-def doctor(context: typer.Context) -> int:
+def doctor(
+    context: typer.Context,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the vendor too: keys, environment, permissions. Writes nothing.")
+    ] = False,
+    selftest: Annotated[
+        bool,
+        typer.Option(
+            "--selftest", help="With --live: create, ramp, turn off, restore and archive the flag flagbrake-selftest."
+        ),
+    ] = False,
+) -> int:
     """What works, what does not, and what to do about it."""
     session: Session = context.obj
     from flagbrake.wiring.health import examine, unopened
 
-    live = 0
+    processes, level = 0, 1
+    found: list[Finding] = []
     try:
         session.say_where()
-        findings = examine(session.plane)
-        live = len(session.plane.store.processes.live())
+        if selftest:
+            session.confirm("the self-test makes a flag of its own")
+        _say(session, found, examine(session.plane))
+        processes, level = len(session.plane.store.processes.live()), session.plane.level
+        if live or selftest:
+            from flagbrake.wiring.live import examine_live
+
+            _say(session, found, examine_live(session.plane, selftest=selftest))
+    except InvalidInput:
+        raise
     except FlagbrakeError as error:
-        findings = unopened(error, session.config, session.environment)
+        _say(session, found, unopened(error, session.config, session.environment))
+    session.out.data(
+        findings=[{"level": f.level, "subject": f.subject, "text": f.text, "cure": f.cure} for f in found],
+        live=processes,
+        level=level,
+    )
+    return 1 if any(f.level == "failure" for f in found) else 0
+
+
+def _say(session: Session, found: list[Finding], findings: Iterable[Finding]) -> None:
+    """Print each finding as it is made, and keep it."""
     for finding in findings:
         mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[finding.level]
         style = {"ok": None, "warning": "yellow", "failure": "bold red"}[finding.level]
         session.out.line(f"{mark}  {finding.text}" + (f" Try: {finding.cure}" if finding.cure else ""), style=style)
-    session.out.data(
-        findings=[{"level": f.level, "subject": f.subject, "text": f.text, "cure": f.cure} for f in findings],
-        live=live,
-        level=1,
-    )
-    return 1 if any(f.level == "failure" for f in findings) else 0
+        found.append(finding)
 
 
 def history(

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 from flagbrake.errors import Unsupported
 from flagbrake.model.flag import FlagRef, Segment
 from flagbrake.model.state import Capability, Change, FlagState, Support
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing about the vendor's account: ``fine`` or to be mended, with the cure."""
+
+    text: str
+    fine: bool = True
+    cure: str = ""
 
 
 class FlagControl(ABC):
@@ -64,6 +74,13 @@ class FlagControl(ABC):
     def segments(self) -> Iterator[Segment]:
         """All segments."""
         raise self.unsupported(Capability.SEGMENTS)
+
+    def remarks(self) -> Iterator[Remark]:
+        """What an operator should know of this account before it matters; asked by ``flagbrake doctor --live``.
+
+        Looks and writes nothing: may the token write here, does the environment demand approvals.
+        """
+        return iter(())
 
     def close(self) -> None:  # noqa: B027 - most controls hold nothing
         """Close what is open."""

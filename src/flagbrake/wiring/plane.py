@@ -26,6 +26,7 @@ from flagbrake.model.reserved import manifest_flag
 from flagbrake.ports.adapter import Adapter, StoreAccess
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.notify import Notifier
+from flagbrake.ports.provider import FlagProvider
 from flagbrake.store import Store, open_store
 from flagbrake.wiring.settings import adapter_of, adapter_settings, configuration, declared
 
@@ -128,6 +129,11 @@ class ControlPlane:
         access = StoreAccess(self.store) if self.level else None
         return self._adapter.control(adapter_settings(self.config, access))
 
+    def data_plane(self) -> FlagProvider:
+        """The provider that an agent with these settings has, bare and not started."""
+        access = StoreAccess(self.store) if self.level else None
+        return self._adapter.provider(adapter_settings(self.config, access))
+
     @cached_property
     def writer(self) -> FlagWriter:
         """The only way to write a flag."""
@@ -158,7 +164,12 @@ class ControlPlane:
         )
         if self.level == 0:
             return KillSwitch.without_store(
-                self.store, flags, writer=self.writer, manifest=self.manifest, notifiers=self.notifiers
+                self.store,
+                flags,
+                writer=self.writer,
+                manifest=self.manifest,
+                notifiers=self.notifiers,
+                vendor_off=self.config.kill_vendor_off,
             )
         return KillSwitch.over(
             self.store,
@@ -166,6 +177,7 @@ class ControlPlane:
             manifest=self.manifest,
             notifiers=self.notifiers,
             lanes=(flags,) if self.config.kill_flags else (),
+            vendor_off=self.config.kill_vendor_off,
             # Processes obey these flags whether we write them or not, so we show and lift them.
             watched=() if self.config.kill_flags else (flags,),
         )

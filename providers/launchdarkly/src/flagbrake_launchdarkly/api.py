@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -52,14 +53,22 @@ class Api:
 
     def instruct(self, key: str, instructions: list[Json], comment: str, *, here: bool = True) -> Json:
         """A semantic patch: all of it or nothing."""
-        import json
+        return self._semantic(key, instructions, comment, here=here)
 
+    def try_write(self, key: str) -> None:
+        """Would turning this flag off be allowed? Nothing is done."""
+        self._semantic(key, [{"kind": "turnFlagOff"}], "", here=True, params={"dryRun": "true"})
+
+    def _semantic(
+        self, key: str, instructions: list[Json], comment: str, *, here: bool, params: Mapping[str, str] | None = None
+    ) -> Json:
         body: Json = {"comment": comment, "instructions": instructions}
         if here:
             body["environmentKey"] = self.environment
-        content = json.dumps(body).encode()
-        answer = self._rest.send("PATCH", self._flag(key), content=content, headers={"Content-Type": _SEMANTIC})
-        return _object(answer.json())
+        content, headers = json.dumps(body).encode(), {"Content-Type": _SEMANTIC}
+        return _object(
+            self._rest.send("PATCH", self._flag(key), content=content, headers=headers, params=params).json()
+        )
 
     def patch(self, key: str, operations: list[Json], comment: str) -> Json:
         """A JSON patch: all of it or nothing; a ``test`` that fails is a conflict."""

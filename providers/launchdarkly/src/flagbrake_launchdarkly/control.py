@@ -5,12 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from flagbrake.errors import Conflict, InvalidInput, NotFound
+from flagbrake.errors import (
+    ApprovalRequired,
+    Conflict,
+    FlagbrakeError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    RetryLater,
+    Unavailable,
+)
 from flagbrake.evaluate import check
 from flagbrake.model.change import intended
 from flagbrake.model.codec import flag_from_data, flag_to_data
@@ -27,7 +37,7 @@ from flagbrake.model.state import (
     SetTargets,
     Support,
 )
-from flagbrake.ports.control import FlagControl
+from flagbrake.ports.control import FlagControl, Remark
 from flagbrake_launchdarkly import patches
 from flagbrake_launchdarkly.api import Api
 from flagbrake_launchdarkly.documents import (
@@ -96,6 +106,27 @@ class LaunchDarklyControl(FlagControl):
     def segments(self) -> Iterator[Segment]:
         """All segments; of a big segment only what its rules say."""
         return (segment_from_rest(rep).result for rep in self._api.segments())
+
+    def remarks(self) -> Iterator[Remark]:
+        """May the token write here, and does the environment demand approvals, by which a kill would be refused?"""
+        approvals = self._api.environment_rep().get("approvalSettings") or {}
+        if approvals.get("required"):
+            yield Remark(
+                f"changes in '{self._here}' demand an approval: turning a flag off is refused as well.",
+                fine=False,
+                cure="a service token that may bypass approvals, and kills through the store",
+            )
+        some = next(self._api.flags(whole=False), None)
+        if some is None:
+            yield Remark("there is no flag to try the token on")
+            return
+        try:
+            self._api.try_write(some["key"])
+            yield Remark(f"the token may turn flags off in '{self._here}' (tried without doing it)")
+        except ApprovalRequired:
+            return
+        except NotAllowed as error:
+            yield Remark(error.fact, fine=False, cure=error.cure)
 
     def history(self, key: str, limit: int = 20) -> Iterator[Entry]:
         """LaunchDarkly's audit log about a flag in this environment, newest first."""
@@ -200,7 +231,14 @@ class LaunchDarklyControl(FlagControl):
         rep = self._api.create(_body(flag, flag.default if isinstance(flag.default, str) else flag.variants[0].name))
         names = flag.variant_names
         wanted = patches.replaced(rep, self._here, flag, names, frozenset(), others)
-        return self._state(self._api.instruct(flag.key, wanted, said))
+        try:
+            return self._state(self._api.instruct(flag.key, wanted, said))
+        except (Unavailable, RetryLater):
+            raise  # it may be there, whole or off: reading tells
+        except FlagbrakeError:
+            with suppress(FlagbrakeError):
+                self._api.delete(flag.key)  # made a moment ago, off everywhere, and never what was meant
+            raise
 
     def _replace(self, rep: Json, change: Replace, said: str) -> FlagState:
         self._refuse_release(rep["key"])
