@@ -41,7 +41,7 @@ def test_cut_before_or_after_the_work(small: Small, when: str, done: int) -> Non
 
 def test_hang_until_cleared(small: Small) -> None:
     """A hanging request is let go when the fault is cleared, and gets no answer."""
-    fault = small.faults.add("/hello", hang=True)
+    fault = small.faults.add("/hello", hang=True, times=1)
     got: list[Exception] = []
 
     def ask() -> None:
@@ -54,6 +54,7 @@ def test_hang_until_cleared(small: Small) -> None:
     asking.start()
     wait_until(lambda: fault.met == 1, why="the request")
     assert asking.is_alive()
+    assert httpx.get(f"{small.server.url}/hello").status_code == 200, "only one was to hang"
     small.faults.clear()
     asking.join(10)
     assert isinstance(got[0], httpx.RemoteProtocolError)

@@ -112,11 +112,14 @@ class Faults:
         """The fault that this request meets, counted."""
         with self._lock:
             for fault in self._faults.values():
-                if fnmatchcase(path, fault.path) and fault.method in {None, method}:
-                    fault.met += 1
-                    if fault.times is not None and fault.met >= fault.times and not fault.hang:
-                        del self._faults[fault.id]
-                    return fault
+                spent = fault.times is not None and fault.met >= fault.times
+                if spent or fault.method not in {None, method} or not fnmatchcase(path, fault.path):
+                    continue
+                fault.met += 1
+                # One that hangs is kept although it is spent: clearing it lets go who hangs on it.
+                if fault.met == fault.times and not fault.hang:
+                    del self._faults[fault.id]
+                return fault
         return None
 
     def holds(self, fault: Fault) -> bool:

@@ -166,6 +166,17 @@ def test_a_prerequisite_cannot_be_archived(api: Api, world: World) -> None:
     assert "f" in error["message"]
 
 
+def test_prerequisites_make_no_circle(api: Api, world: World) -> None:
+    """A flag cannot depend on one that depends on it, however far."""
+    yes = world.flag["variations"][0]["_id"]
+    parent = world.parent["variations"][0]["_id"]
+    api.semantic("other", {"kind": "addPrerequisite", "key": "f", "variationId": yes})
+    other = {"kind": "addPrerequisite", "key": "other", "variationId": world.other["variations"][0]["_id"]}
+    api.semantic("parent", other, status=400)
+    api.semantic("f", other, status=400)
+    api.semantic("other", {"kind": "addPrerequisite", "key": "parent", "variationId": parent})
+
+
 def test_indices_move_up(api: Api, world: World) -> None:
     """When a variation goes, what is served stays what it was."""
     ids = [variation["_id"] for variation in world.flag["variations"]]

@@ -202,7 +202,9 @@ def test_life(ld: LaunchDarklyEmulator, api: Api, beta: Any) -> None:
     api.ask("POST", HERE, status=400, json={"key": "x"})
     api.ask("GET", "/segments/default/nowhere", status=404)
     clause = {"attribute": "plan", "op": "in", "values": ["pro"], "negate": False}
-    ld.put_segment("test", {"key": "s", "included": ["u"], "rules": [{"id": "r", "clauses": [clause]}]})
+    seed = {"key": "s", "version": 7, "included": ["u"], "rules": [{"id": "r", "clauses": [clause]}]}
+    assert ld.put_segment("test", seed) == 7
+    assert ld.put_segment("test", {"key": "s", "version": 3, "excluded": ["v"]}) == 8
     seeded = api.ask("GET", "/segments/default/test/s", generated.UserSegment)
     assert (seeded["included"], seeded["rules"][0]["clauses"][0]["values"]) == (["u"], ["pro"])
     api.ask("DELETE", f"{HERE}/beta", status=204)

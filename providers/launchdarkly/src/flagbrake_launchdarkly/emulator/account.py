@@ -181,6 +181,8 @@ class Account:
             if before == after:
                 return
             version = (before["version"] if before else self._tombstones("segments", key).get(environment, 0)) + 1
+            if after is not None:
+                version = max(version, after["version"])
             if after is None:
                 del segments[key]
                 self._bury("segments", key, {environment: version})

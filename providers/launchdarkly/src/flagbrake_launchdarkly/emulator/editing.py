@@ -79,9 +79,22 @@ class Edit:
         other = self.flags.get(key)
         if other is None:
             raise invalid(f"unknown prerequisite flag '{key}'")
-        if key == self.flag["key"]:
-            raise invalid("a flag cannot be its own prerequisite")
+        if self._leads_back(key):
+            raise invalid(f"'{key}' depends on this flag itself")
         return {"key": key, "variation": index_of(other, variation_id)}
+
+    def _leads_back(self, key: str) -> bool:
+        """True if a flag is this one, or has it as a prerequisite, however far."""
+        waiting, seen = [key], set()
+        while waiting:
+            one = waiting.pop()
+            if one == self.flag["key"]:
+                return True
+            if one in seen or one not in self.flags or self.environment is None:
+                continue
+            seen.add(one)
+            waiting += [p["key"] for p in self.flags[one]["environments"][self.environment]["prerequisites"]]
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,7 @@ class Given:
         value = self.data.get(name, default)
         if not isinstance(value, str) or (not value and default is None and name != "value"):
             raise invalid(f"{name} must be a string")
-        return value
+        return value or default or value
 
     def flag(self, name: str) -> bool:
         """A boolean."""

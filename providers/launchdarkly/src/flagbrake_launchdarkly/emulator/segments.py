@@ -13,18 +13,27 @@ from flagbrake_launchdarkly.emulator.flags import link, now
 from flagbrake_launchdarkly.emulator.refusals import Refusal, invalid, missing
 from flagbrake_launchdarkly.emulator.segment_patching import patched
 
+_SEEDED: Final = (
+    "included",
+    "excluded",
+    "includedContexts",
+    "excludedContexts",
+    "salt",
+    "unbounded",
+    "unboundedContextKind",
+    "generation",
+)
 _SEGMENTS: Final = "/api/v2/segments/{project}/{environment}"
 
 
 def put(account: Account, environment: str, sdk: Json, *, by: str) -> int:
-    """Seed a segment from its streamed form; its version."""
+    """Seed a segment from its streamed form; its version, which is the one given if that is newer."""
     with account.lock:
         account.environment(environment)
         present = account.segments(environment).get(sdk["key"])
         made = copy.deepcopy(present) if present is not None else new_segment(sdk["key"], sdk["key"])
-        for name in ("included", "excluded", "includedContexts", "excludedContexts", "salt", "unbounded", "generation"):
-            if sdk.get(name) is not None:
-                made[name] = sdk[name]
+        made.update({name: sdk[name] for name in _SEEDED if sdk.get(name) is not None})
+        made["version"] = max(made["version"], sdk.get("version", 0))
         if "rules" in sdk:
             made["rules"] = [_rule(rule) for rule in sdk["rules"]]
         account.commit_segment(environment, sdk["key"], made, by=by)
