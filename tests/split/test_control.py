@@ -99,6 +99,15 @@ def test_create(split: SplitEmulator, control: FlagControl) -> None:
     assert replace(read, default=MISSET.default, rules=rules) == MISSET
 
 
+@pytest.mark.parametrize(("key", "cure"), [("agents.refunds", "'agents-refunds'"), ("2nd try", "'flag-2nd-try'")])
+def test_create_by_another_name(split: SplitEmulator, control: FlagControl, key: str, cure: str) -> None:
+    """A name that Split refuses is told with one that it would take."""
+    with pytest.raises(InvalidInput) as caught:
+        control.apply(Create(replace(MISSET, key=key)), **BY)
+    assert caught.value.cure == cure
+    assert split.history == ()
+
+
 def test_create_off_begins_closed(split: SplitEmulator, control: FlagControl) -> None:
     """A flag that is created off serves nothing but its default treatment, not even for a moment."""
     split.publisher.instant = None

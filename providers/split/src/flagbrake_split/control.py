@@ -143,8 +143,10 @@ class SplitControl(FlagControl):
                 if before is not None:
                     raise errors.exists(change.key, self.environment)
                 self._put(None, change, words)
+                return self.read(change.key)
             case Replace():
                 self._put(before, change, words)
+                return self.read(change.key)
             case _ if before is None:
                 raise errors.no_flag(change.key, self._names(), self.environment)
             case SetOn():
@@ -156,7 +158,8 @@ class SplitControl(FlagControl):
             case Archive():
                 self._archive(change.key, words)
                 return replace(before, flag=replace(before.flag, archived=True), read_at=self._clock.now())
-        return self.read(change.key)
+        # None of these touched what is common to all environments.
+        return self._state(self._api.definition(change.key), _about(before))
 
     def _before(self, change: Change) -> FlagState | None:
         try:
@@ -261,6 +264,8 @@ class SplitControl(FlagControl):
         key, description = change.key, str(about.get("description") or "")
         try:
             self._api.create(key, description, words)
+        except InvalidInput as error:
+            raise errors.not_created(key, error) from error
         except Conflict:
             # The name exists: from another environment, from a creation that went half way, or archived.
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Seconds until a limit is over, one header for the organisation and one for the caller's address.
 _RESETS: Final = ("X-RateLimit-Reset-Seconds-Org", "X-RateLimit-Reset-Seconds-IP", "Retry-After")
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 #: Of the vendor's own words so many characters are shown.
 _LONGEST: Final = 300
 
@@ -95,6 +97,19 @@ def exists(key: str, environment: str) -> Conflict:
     return Conflict(
         f"Flag '{key}' exists already in {environment}.", cure="another key, or change the one that is there"
     )
+
+
+def not_created(key: str, error: InvalidInput) -> InvalidInput:
+    """The vendor refused to create a flag; where its name may be why, one that would do is told.
+
+    Public descriptions speak of letters, digits, hyphens and underscores after a letter. That is a reading: the
+    vendor is asked first.
+    """
+    if _NAME.fullmatch(key):
+        return error
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", key).strip("-")
+    fitting = plain if _NAME.fullmatch(plain) else f"flag-{plain}".rstrip("-")
+    return InvalidInput(f"Split does not create a flag named '{key}'.", cure=f"'{fitting}'")
 
 
 def moved(key: str, *, found: str, expected: str) -> Conflict:
