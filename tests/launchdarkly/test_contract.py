@@ -10,6 +10,7 @@ from openfeature.provider import FeatureProvider
 from flagbrake.kill.board import Board
 from flagbrake.kill.guard import Guard
 from flagbrake_contract import ControlContract, EventsContract, Harness, KillContract, ProviderContract
+from tests.launchdarkly import account
 from tests.launchdarkly.vendor import harness as launchdarkly_harness
 
 
@@ -37,4 +38,16 @@ class TestGuardedLaunchDarkly(ProviderContract, EventsContract):
     def harness(cls) -> Iterator[Harness]:
         """One for all rules."""
         with launchdarkly_harness(guarded) as made:
+            yield made
+
+
+@pytest.mark.skipif(bool(account.missing()), reason=f"no scratch project: set {', '.join(account.missing())}")
+class TestRealLaunchDarkly(ProviderContract, EventsContract, KillContract, ControlContract):
+    """LaunchDarkly itself: a scratch project of an account, named by LAUNCHDARKLY_CONTRACT_*."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def harness(cls) -> Iterator[Harness]:
+        """One for all rules."""
+        with account.account() as made:
             yield made
