@@ -27,7 +27,7 @@ from flagbrake.errors import InvalidInput
 from flagbrake.model.codec import manifest_from_data
 from flagbrake.model.kill import Kill, KillSnapshot, Scope
 from flagbrake.model.manifest import Manifest
-from flagbrake.model.reserved import is_reserved, looks_like_kill, manifest_flag, scope_of
+from flagbrake.model.reserved import is_reserved, kill_prefix, manifest_flag, scope_of
 from flagbrake.ports.kills import KillView
 from flagbrake.ports.provider import FlagProvider
 
@@ -35,8 +35,8 @@ _log = logging.getLogger("flagbrake.kill")
 
 #: Reserved flags are asked for everybody alike.
 _CONTEXT: Final = EvaluationContext("flagbrake")
-#: Names remembered as no scope's, so that each is told once.
-_TOLD_BOUND: Final = 1000
+#: Names remembered: what they mean, and which were told of.
+_BOUND: Final = 1000
 #: One of so many looks reads the declarations too: they may be long, and a change of them is told.
 _SELDOM: Final = 10
 #: Grows as long as the process lives, so that no successor of a lane reads below it.
@@ -103,6 +103,7 @@ class FlagKills:
         self._manifest = Manifest()
         self._document: Any = None
         self._told: set[str] = set()
+        self._scopes: dict[str, Scope | None] = {}
         self._view: KillView | None = None
         self._receivers: list[Callable[[KillView], None]] = []
         self._thread: threading.Thread | None = None
@@ -221,7 +222,8 @@ class FlagKills:
     def _standing(self, keys: Collection[str]) -> tuple[dict[str, Kill], bool]:
         found: dict[str, Kill] = {}
         sure = True
-        for key in [key for key in keys if looks_like_kill(key, dot=self._dot)]:
+        prefix = kill_prefix(dot=self._dot)
+        for key in [key for key in keys if key.startswith(prefix)]:
             scope = self._scope(key)
             if scope is None:
                 continue
@@ -265,10 +267,17 @@ class FlagKills:
 
     def _scope(self, key: str) -> Scope | None:
         try:
-            return scope_of(key, dot=self._dot)
+            return self._scopes[key]
+        except KeyError:
+            if len(self._scopes) >= _BOUND:
+                self._scopes.clear()
+        try:
+            found: Scope | None = scope_of(key, dot=self._dot)
         except InvalidInput as error:
+            found = None
             self._once(key, f"{error} It is ignored.")
-            return None
+        self._scopes[key] = found
+        return found
 
     # --- declarations -------------------------------------------------------------------------------------
 
@@ -299,7 +308,7 @@ class FlagKills:
         return manifest
 
     def _once(self, key: str, text: str) -> None:
-        if key not in self._told and len(self._told) < _TOLD_BOUND:
+        if key not in self._told and len(self._told) < _BOUND:
             self._told.add(key)
             _log.warning("%s", text)
 

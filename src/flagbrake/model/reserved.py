@@ -86,9 +86,14 @@ def manifest_flag(*, dot: str = ".") -> str:
     return dot.join(_MANIFEST)
 
 
+def kill_prefix(*, dot: str = ".") -> str:
+    """What every kill's name begins with."""
+    return _KILL + dot
+
+
 def looks_like_kill(name: str, *, dot: str = ".") -> bool:
     """True for every name that begins as a kill's does, whether it names a scope or not."""
-    return name.startswith(_KILL + dot)
+    return name.startswith(kill_prefix(dot=dot))
 
 
 def is_reserved(name: str, *, dot: str = ".") -> bool:
