@@ -19,7 +19,7 @@ from flagbrake.errors import Conflict, FlagbrakeError, InvalidInput, NotFound, V
 from flagbrake.evaluate import check
 from flagbrake.model.change import intended, verb
 from flagbrake.model.codec import dumps, flag_from_data, flag_to_data
-from flagbrake.model.flag import Distribution, Flag, Segment, Serve, Targets
+from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.loss import Loss, Severity
 from flagbrake.model.state import (
     Archive,
@@ -33,34 +33,13 @@ from flagbrake.model.state import (
     SetTargets,
     Support,
 )
-from flagbrake.model.values import WHOLE
 from flagbrake.ports.clock import Clock, SystemClock
 from flagbrake.ports.control import FlagControl
-from flagbrake_split import errors, translate
+from flagbrake_split import documents, errors, translate
 from flagbrake_split.api import JSON, ManagementApi, Words
-from flagbrake_split.splits import INDIVIDUAL
 
 _log = logging.getLogger("flagbrake.split")
 
-#: One percent of 100,000: Split's buckets are whole percents.
-STEP: Final = 1000
-#: The fields of a definition that a writer decides.
-WRITABLE: Final = (
-    "treatments",
-    "defaultTreatment",
-    "baselineTreatment",
-    "trafficAllocation",
-    "rules",
-    "defaultRule",
-    "flagSets",
-    "impressionsDisabled",
-    "prerequisites",
-    "killed",
-)
-_ABOUT: Final = ("description", "tags")
-#: What changes in a definition though nobody changes the flag.
-_NOISE: Final = frozenset({"lastTrafficReceivedAt"})
-_TIMES: Final = frozenset({"lastUpdateTime"})
 #: So many names are looked through for the nearest.
 _MOST_NAMES: Final = 1000
 
@@ -78,7 +57,7 @@ class SplitControl(FlagControl):
     capabilities: ClassVar[Mapping[Capability, Support]] = MappingProxyType(
         {**dict.fromkeys(Capability, Support.FULL), **_CANNOT}
     )
-    split_resolution: ClassVar[int] = STEP
+    split_resolution: ClassVar[int] = documents.STEP
     reserved_dot: ClassVar[str] = "-"
 
     def __init__(self, api: ManagementApi, *, project: str, environment: str, clock: Clock | None = None) -> None:
@@ -108,9 +87,12 @@ class SplitControl(FlagControl):
         """All flags that are configured in this environment. Two lists: definitions, and what is common to them."""
         about = {metadata["name"]: metadata for metadata in self._api.all_metadata()}
         for definition in self._api.all_definitions():
-            # Created between the two lists: it is read by itself.
             metadata = about.get(definition["name"])
-            yield self._state(definition, metadata) if metadata is not None else self.read(definition["name"])
+            if metadata is not None:
+                yield self._state(definition, metadata)
+                continue
+            with contextlib.suppress(NotFound):  # created, or deleted, between the two lists
+                yield self.read(definition["name"])
 
     def segments(self) -> Iterator[Segment]:
         """All segments of this environment, with their keys or their rules."""
@@ -159,7 +141,7 @@ class SplitControl(FlagControl):
                 self._archive(change.key, words)
                 return replace(before, flag=replace(before.flag, archived=True), read_at=self._clock.now())
         # None of these touched what is common to all environments.
-        return self._state(self._api.definition(change.key), _about(before))
+        return self._state(self._api.definition(change.key), documents.about_in(before))
 
     def _before(self, change: Change) -> FlagState | None:
         try:
@@ -174,12 +156,12 @@ class SplitControl(FlagControl):
             raise
 
     def _switch(self, before: FlagState, change: SetOn, words: Words) -> None:
-        definition = _definition(before)
+        definition = documents.definition_in(before)
         meant = intended(before.flag, change)
         if meant.off_variant != before.flag.off_variant:
             # One call for both: nobody is served the old default treatment by the kill, not even for a moment.
             after = {**definition, "killed": not change.on, "defaultTreatment": meant.off_variant}
-            self._api.change_definition(change.key, _writable(definition), _writable(after), words)
+            self._api.change_definition(change.key, documents.writable(definition), documents.writable(after), words)
         elif change.on is before.flag.on:
             return
         elif change.on:
@@ -189,34 +171,34 @@ class SplitControl(FlagControl):
 
     def _distribute(self, before: FlagState, change: SetDistribution, words: Words) -> None:
         intended(before.flag, change)
-        definition = _definition(before)
-        buckets = _buckets(change.key, change.serve)
+        definition = documents.definition_in(before)
+        buckets = documents.buckets(change.key, change.serve)
         allocation = definition.get("trafficAllocation", 100)
-        if change.rule is None and allocation != 100 and not _same_gate(before.flag.default, change.serve):
+        if change.rule is None and allocation != 100 and not documents.same_gate(before.flag.default, change.serve):
             raise errors.exposed(change.key, allocation)
         after = {**definition}
         if change.rule is None:
             after["defaultRule"] = buckets
         else:
             rules = list(definition.get("rules") or ())
-            place = _place(before.flag, change.rule, rules)
+            place = documents.place_of_rule(before.flag, change.rule, rules)
             rules[place] = {**rules[place], "buckets": buckets}
             after["rules"] = rules
         if change.turn_on:
             after["killed"] = False
-        self._api.change_definition(change.key, _writable(definition), _writable(after), words)
+        self._api.change_definition(change.key, documents.writable(definition), documents.writable(after), words)
 
     def _target(self, before: FlagState, change: SetTargets, words: Words) -> None:
         intended(before.flag, change)
-        definition = _definition(before)
-        keys = _keys(change.key, change.targets)
+        definition = documents.definition_in(before)
+        keys = documents.keys_by_treatment(change.key, change.targets)
         treatments = [{**t, "keys": keys.get(t["name"], [])} for t in definition["treatments"]]
         for treatment, old in zip(treatments, definition["treatments"], strict=True):
             if not treatment["keys"] and not old.get("keys"):
                 del treatment["keys"]
                 treatment.update({"keys": old["keys"]} if "keys" in old else {})
         after = {**definition, "treatments": treatments}
-        self._api.change_definition(change.key, _writable(definition), _writable(after), words)
+        self._api.change_definition(change.key, documents.writable(definition), documents.writable(after), words)
 
     def _archive(self, key: str, words: Words) -> None:
         """Archive, if the flag is in no other environment: Split archives in all of them at once."""
@@ -235,26 +217,29 @@ class SplitControl(FlagControl):
         """Put a whole definition in place of what is there, or of nothing."""
         native = change.native if isinstance(change, Replace) else None
         if native is not None:
-            fields, about = _kept(change.key, native)
+            fields, about = documents.kept(change.key, native)
         else:
             fields, about = self._written(change.flag, before)
         if before is None and (fresh := self._begin(change, fields, about, words)) is not None:
             definition, metadata = fresh, self._api.metadata(change.key)
         elif before is not None:
-            definition, metadata = _definition(before), _about(before)
+            definition, metadata = documents.definition_in(before), documents.about_in(before)
         else:
             definition, metadata = self._api.definition(change.key), self._api.metadata(change.key)
         self._surely(change.key, definition, fields, words)
-        self._api.change_metadata(change.key, _part(metadata, _ABOUT), about, words)
+        self._api.change_metadata(change.key, documents.part(metadata, documents.ABOUT), about, words)
 
     def _written(self, flag: Flag, before: FlagState | None) -> tuple[JSON, JSON]:
         """The fields of a definition, and what is common to all environments, that say this flag."""
         flag_from_data(flag_to_data(flag))  # stricter than the type checker
         check(flag)
-        base = _definition(before) if before is not None else None
+        base = documents.definition_in(before) if before is not None else None
         said = translate.definition_from_flag(flag, base=base, rule_based=self._rule_based(flag))
-        _refuse(flag.key, said.losses)
-        return _writable(said.result), {"description": flag.description, "tags": [{"name": t} for t in flag.tags]}
+        documents.refuse_losses(flag.key, said.losses)
+        return documents.writable(said.result), {
+            "description": flag.description,
+            "tags": [{"name": t} for t in flag.tags],
+        }
 
     def _begin(self, change: Create | Replace, fields: JSON, about: JSON, words: Words) -> JSON | None:
         """Create what is not there yet; ``None`` if a definition turned up.
@@ -282,19 +267,19 @@ class SplitControl(FlagControl):
                     return None
             else:
                 if isinstance(change, Create):
-                    about.update({k: found[k] for k in _ABOUT if found.get(k)})
-        first = fields if not fields.get("killed") else _closed(fields)
+                    about.update({k: found[k] for k in documents.ABOUT if found.get(k)})
+        first = fields if not fields.get("killed") else documents.closed(fields)
         self._api.create_definition(key, {k: v for k, v in first.items() if k != "killed"}, words)
         return self._api.definition(key)
 
     def _surely(self, key: str, before: JSON, fields: JSON, words: Words) -> None:
         """Write the fields; when the answer is lost, what is there tells whether they are written, once more if not."""
-        old = _writable(before)
+        old = documents.writable(before)
         wanted = {**fields, "killed": bool(fields.get("killed", False))}
         try:
             self._api.change_definition(key, old, wanted, words)
         except VendorUnavailable:
-            found = _writable(self._api.definition(key))
+            found = documents.writable(self._api.definition(key))
             if found == old:
                 self._api.change_definition(key, old, wanted, words)
             elif found != wanted:
@@ -303,12 +288,12 @@ class SplitControl(FlagControl):
     # --- inside --------------------------------------------------------------------------------------------
 
     def _state(self, definition: JSON, metadata: JSON) -> FlagState:
-        about = _part(metadata, _ABOUT)
+        about = documents.part(metadata, documents.ABOUT)
         tags = tuple(t["name"] for t in about.get("tags") or ())
         translated = translate.flag_from_definition(definition, tags=tags, description=about.get("description") or "")
         self._tell(definition, translated.losses)
-        whole = {"definition": {k: v for k, v in definition.items() if k not in _NOISE}, "metadata": about}
-        native = {**whole, "definition": {k: v for k, v in whole["definition"].items() if k not in _TIMES}}
+        whole = {"definition": {k: v for k, v in definition.items() if k not in documents.NOISE}, "metadata": about}
+        native = {**whole, "definition": {k: v for k, v in whole["definition"].items() if k not in documents.TIMES}}
         version = hashlib.sha256(dumps(whole).encode()).hexdigest()[:16]
         return FlagState(self.ref(definition["name"]), translated.result, version, native, self._clock.now())
 
@@ -339,91 +324,3 @@ class SplitControl(FlagControl):
             return []
         except FlagbrakeError:
             return []
-
-
-def _definition(state: FlagState) -> JSON:
-    definition: JSON = state.native["definition"]
-    return definition
-
-
-def _about(state: FlagState) -> JSON:
-    metadata: JSON = state.native["metadata"]
-    return metadata
-
-
-def _part(document: Mapping[str, Any], names: Sequence[str]) -> JSON:
-    return {name: document[name] for name in names if document.get(name) is not None}
-
-
-def _writable(definition: Mapping[str, Any]) -> JSON:
-    return _part(definition, WRITABLE)
-
-
-def _kept(key: str, native: Any) -> tuple[JSON, JSON]:
-    """The fields of a document that was kept."""
-    try:
-        definition, metadata = native["definition"], native["metadata"]
-        name = definition["name"]
-    except (KeyError, TypeError) as error:
-        raise InvalidInput(
-            f"The document to put in place of '{key}' is not one of Split's.", cure="--lift-only"
-        ) from error
-    if name != key:
-        raise InvalidInput(f"The document to put in place of '{key}' is the flag '{name}'.", cure=f"the one of '{key}'")
-    return _writable(definition), _part(metadata, _ABOUT)
-
-
-def _closed(fields: JSON) -> JSON:
-    """The same flag, serving nothing but its default treatment."""
-    treatments = [{k: v for k, v in t.items() if k not in {"keys", "segments"}} for t in fields["treatments"]]
-    everybody = [{"treatment": fields["defaultTreatment"], "size": 100}]
-    return {**fields, "treatments": treatments, "rules": [], "defaultRule": everybody}
-
-
-def _refuse(key: str, losses: Sequence[Loss]) -> None:
-    """Refuse what would be answered otherwise than it was meant; which units are in a share is the vendor's affair."""
-    grave = [loss for loss in losses if loss.severity is Severity.ANSWERS]
-    if grave:
-        more = f" (and {len(grave) - 1} more)" if len(grave) > 1 else ""
-        raise InvalidInput(f"Split cannot say flag '{key}' as it is: {grave[0]}{more}.", cure="change that part")
-
-
-def _buckets(key: str, serve: Serve) -> list[JSON]:
-    if isinstance(serve, str):
-        return [{"treatment": serve, "size": 100}]
-    shares = [weight.share for weight in serve.weights]
-    if sum(shares) != WHOLE or not all(0 <= share <= WHOLE for share in shares):
-        raise InvalidInput(f"The shares of flag '{key}' do not add up to 100 %.", cure="shares that do")
-    for share in shares:
-        if share % STEP:
-            raise errors.too_fine(key, share)
-    return [{"treatment": w.variant, "size": w.share // STEP} for w in serve.weights if w.share]
-
-
-def _same_gate(before: Serve, serve: Serve) -> bool:
-    old = before.gate if isinstance(before, Distribution) else None
-    new = serve.gate if isinstance(serve, Distribution) else None
-    return old is not None and new is not None and (old.share, old.outside) == (new.share, new.outside)
-
-
-def _place(flag: Flag, rule_id: str, rules: Sequence[JSON]) -> int:
-    """Where in the definition a rule of the flag stands."""
-    ids = [rule.id for rule in flag.rules if not rule.id.startswith(INDIVIDUAL)]
-    if rule_id not in ids:
-        raise InvalidInput(
-            f"'{rule_id}' of flag '{flag.key}' names units one by one: it serves one variant.", cure=", ".join(ids)
-        )
-    if len(ids) != len(rules):
-        raise InvalidInput(
-            f"A rule of flag '{flag.key}' cannot be read, so rules cannot be told apart.", cure="change it in Split"
-        )
-    return ids.index(rule_id)
-
-
-def _keys(key: str, targets: Sequence[Targets]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for target in targets:
-        if target.kind != "user":
-            raise InvalidInput(f"Split targets users only, not '{target.kind}' (flag '{key}').", cure="a rule")
-        found.setdefault(target.variant, []).extend(target.keys)
-    return found
