@@ -57,9 +57,13 @@ class Gate:
         while True:
             try:
                 client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()  # nobody is behind the gate just now
+                continue
             with self._lock:
                 self._sockets |= {client, server}
             self._run(self._both, client, server)

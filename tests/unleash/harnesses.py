@@ -17,6 +17,7 @@ from flagbrake_unleash.provider import UnleashProvider
 from flagbrake_unleash.sdk import SdkSettings
 from flagbrake_unleash.server import UnleashServer
 from tests.contract.harnesses import silent
+from tests.support.servers import PostgreSQL
 from tests.support.waiting import wait_until
 from tests.unleash.backdoor import ENVIRONMENT, BackDoor
 from tests.unleash.gate import Gate
@@ -43,6 +44,7 @@ class Vendor:
     server: UnleashServer
     back: BackDoor
     gate: Gate
+    database: PostgreSQL
     made: list[UnleashProvider] = field(default_factory=list)
 
     @property
@@ -97,7 +99,7 @@ def vendor(*, quick: bool = True) -> Iterator[Vendor]:
     with unleash(quick=quick) as (server, database):
         gate, back = Gate(server.port), BackDoor(database.url())
         try:
-            yield Vendor(server, back, gate)
+            yield Vendor(server, back, gate, database)
         finally:
             back.close()
             gate.shut()

@@ -371,11 +371,11 @@ class _Writing:
 
     def _weighted(self, serve: Serve, stickiness: str, *, everything: bool) -> list[Document]:
         shares = _shares(serve)
+        for share in shares.values():  # in the order in which they were named
+            _whole_percent(share, self.flag.key)
         made: list[Document] = []
         for variant in sorted(self.flag.variants, key=lambda v: v.name):
             share = shares.get(variant.name, 0)
-            if share % _PERCENT:
-                _whole_percent(share, self.flag.key)
             if share or everything:
                 made.append(
                     {
