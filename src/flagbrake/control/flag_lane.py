@@ -63,6 +63,21 @@ class FlagKillLane(KillLane):
 
     # --- writing ------------------------------------------------------------------------------------------
 
+    def check(self, kill: Kill) -> None:
+        """Refuse what a flag cannot say.
+
+        Raises:
+            Unsupported: another mode than ``halt``, or a variant to serve.
+            InvalidInput: a scope whose flag would have too long a name.
+        """
+        if kill.mode is not KillMode.HALT or kill.serve is not None:
+            what = f"mode {kill.mode.value}" if kill.mode is not KillMode.HALT else "a variant to serve"
+            raise Unsupported(
+                f"A vendor flag carries a halt and nothing else; {kill.scope} asks for {what}.",
+                cure="a halt; [store] url = ... for the rest",
+            )
+        new_kill_flag(kill.scope, dot=self._dot)
+
     def kill(self, kill: Kill, *, deadline: float) -> Kill:
         """Turn the scope's flag on, made first where it is missing.
 
@@ -72,9 +87,7 @@ class FlagKillLane(KillLane):
             Conflict: it was written and does not read back as on.
             FlagbrakeError: as :meth:`FlagWriter.apply`.
         """
-        if kill.mode is not KillMode.HALT or kill.serve is not None:
-            what = f"mode {kill.mode.value}" if kill.mode is not KillMode.HALT else "a variant to serve"
-            raise Unsupported(f"A vendor flag carries a halt and nothing else; {kill.scope} asks for {what}.")
+        self.check(kill)
         key = new_kill_flag(kill.scope, dot=self._dot)
         before = self._state(key)
         change: Change = SetOn(key, on=True)

@@ -50,6 +50,9 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
     if order.with_dependents:
         along, doubt = _along(plane, target, main)
         kills, doubts = (main, *along), doubts + doubt
+    if plane.main_lane is not None:
+        # What it cannot carry must not stand in the others alone: at level 0 that would be half a kill.
+        plane.main_lane.check(main)
     already = _already(plane, kills)
     kills = tuple(already.get(k.id, k) for k in kills)
     main = kills[0]

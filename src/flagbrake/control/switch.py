@@ -165,6 +165,7 @@ class KillSwitch:
         Raises:
             NotFound: no such scope here; the nearest is named. Nothing was written.
             InvalidInput: several things have this name, or the options do not fit. Nothing was written.
+            Unsupported: what a vendor flag cannot carry, at level 0. Nothing was written.
             Unavailable: the flag of a fallback could not be read. Nothing was written.
             KillFailed: no durable lane took it; carries the receipt.
             KillUnheard: it is stored, but nobody listens, or not everybody confirmed, or it could not be

@@ -22,6 +22,9 @@ class KillLane(ABC):
     #: May it hold a kill in part, which ``read`` does not show? Then every lifting asks it.
     in_part: ClassVar[bool] = False
 
+    def check(self, kill: Kill) -> None:  # noqa: B027 - most lanes carry every kill
+        """Raise Unsupported or InvalidInput for a kill that this lane cannot carry; asks nobody."""
+
     @abstractmethod
     def kill(self, kill: Kill, *, deadline: float) -> Kill:
         """Put a kill in the lane within ``deadline`` seconds; return it with the epoch it got."""
