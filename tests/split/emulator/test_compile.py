@@ -17,6 +17,8 @@ from flagbrake_split.emulator.compile import (
     definition_of,
     matcher_of,
 )
+from flagbrake_split.translate import Hashing as TheirHashing
+from flagbrake_split.translate import split_from_definition
 
 HASHING = Hashing(seed=1699838640, allocation_seed=-1525261488)
 VALUES: dict[str, dict[str, Any]] = {
@@ -182,3 +184,31 @@ def test_rule_based_segment() -> None:
     assert parsed.excluded.get_excluded_keys() == ["ann"]
     assert [s.type.value for s in parsed.excluded.get_excluded_segments()] == ["standard", "rule-based"]
     assert len(parsed.conditions) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(VALUES))
+def test_two_readings(kind: str) -> None:
+    """The emulator and the adapter, written apart, read a definition in the same way."""
+    whole = {
+        "name": "refunds",
+        "killed": True,
+        "treatments": [
+            {"name": "v2", "keys": ["ann"], "segments": ["vip"], "configurations": "{}"},
+            {"name": "v1", "keys": ["bob"]},
+        ],
+        "defaultTreatment": "v1",
+        "trafficAllocation": 70,
+        "prerequisites": [{"name": "parent", "treatments": ["on"]}],
+        "rules": [
+            {
+                "condition": {"combiner": "AND", "matchers": [{"type": kind, **VALUES[kind]}]},
+                "buckets": [{"treatment": "v2", "size": 100}],
+            }
+        ],
+        "defaultRule": [{"treatment": "v2", "size": 30}, {"treatment": "v1", "size": 70}],
+    }
+    here = compile_split(whole, hashing=HASHING, change_number=7, rule_based={"beta"})
+    there = split_from_definition(
+        whole, hashing=TheirHashing(HASHING.seed, HASHING.allocation_seed), change_number=7, rule_based={"beta"}
+    )
+    assert here == there
