@@ -15,7 +15,7 @@ from flagbrake.model.flag import Flag, Variant
 from flagbrake.model.loss import Loss, Severity, Translated
 from flagbrake.model.values import FlagKind
 from flagbrake_split.hashing import Hashing
-from flagbrake_split.matchers import definition_matcher, sdk_matcher
+from flagbrake_split.matchers import definition_matcher, label, sdk_matcher
 from flagbrake_split.splits import (
     ROLLOUT,
     WHITELIST,
@@ -88,7 +88,7 @@ def _conditions(definition: Mapping[str, Any], traffic_type: str, rule_based: Co
         for name in t.get("segments") or ()
     ]
     conditions += [
-        made(ROLLOUT, label(rule), rule["condition"]["matchers"], rule["buckets"])
+        made(ROLLOUT, label(rule["condition"]["matchers"]), rule["condition"]["matchers"], rule["buckets"])
         for rule in definition.get("rules") or ()
     ]
     return [*conditions, made(ROLLOUT, "default rule", [{"type": "ALL_KEYS"}], definition["defaultRule"])]
@@ -96,15 +96,6 @@ def _conditions(definition: Mapping[str, Any], traffic_type: str, rule_based: Co
 
 def _all(treatment: str) -> list[JSON]:
     return [{"treatment": treatment, "size": 100}]
-
-
-def label(rule: Mapping[str, Any]) -> str:
-    """What an impression calls a rule of a definition, which has no name there."""
-    named = " and ".join(
-        f"{m.get('attribute') or 'key'} {'not ' if m.get('negate') else ''}{str(m.get('type')).lower()}"
-        for m in rule["condition"]["matchers"]
-    )
-    return named[:100]
 
 
 def flag_from_definition(
@@ -192,6 +183,10 @@ def _rules(split: Mapping[str, Any], treatments: dict[str, JSON], losses: list[L
         matchers = [definition_matcher(m) for m in condition["matcherGroup"]["matchers"]]
         buckets = [dict(p) for p in condition["partitions"]]
         rules.append({"condition": {"combiner": "AND", "matchers": matchers}, "buckets": buckets})
+        named = condition["label"]
+        if named and named != label(matchers):
+            fact = f"the rule's description '{named}'"
+            losses.append(Loss(f"conditions[{index}]", fact, "none: a definition has none", Severity.NOTE))
     return rules, [dict(p) for p in last["partitions"]]
 
 

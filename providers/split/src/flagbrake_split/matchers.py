@@ -8,7 +8,7 @@ of fields in a definition are those of Split's reference of matcher types; ``bet
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -271,6 +271,8 @@ def _each_boolean(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
 
 
 def _dependency(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
+    if not clause.values:
+        raise Untranslatable("a dependency on no treatment")
     data = {"split": clause.attribute.path[0], "treatments": list(_all_texts(clause))}
     return [{"matcherType": "IN_SPLIT_TREATMENT", "dependencyMatcherData": data}]
 
@@ -377,3 +379,12 @@ def definition_matcher(matcher: Mapping[str, Any]) -> JSON:  # noqa: PLR0911 - o
         field = "number" if data["dataType"] == "NUMBER" else "date"
         return {"type": _NUMBERS[kind, data["dataType"]][0], **common, field: data["value"]}
     return {"type": kind, **common}
+
+
+def label(matchers: Iterable[Mapping[str, Any]]) -> str:
+    """What impressions call a rule of these matchers of a definition, where rules have no names."""
+    named = " and ".join(
+        f"{m.get('attribute') or 'key'} {'not ' if m.get('negate') else ''}{str(m.get('type')).lower()}"
+        for m in matchers
+    )
+    return named[:100]

@@ -20,7 +20,7 @@ from flagbrake_split.hashing import (
     partitions_of,
     serve_of,
 )
-from flagbrake_split.matchers import Untranslatable, clause_of, matchers_of
+from flagbrake_split.matchers import Untranslatable, clause_of, definition_matcher, label, matchers_of
 from flagbrake_split.treatments import kept_configurations, worth
 
 JSON = dict[str, Any]
@@ -236,14 +236,18 @@ class _Writing:
             self.losses.append(Loss(f"{where}.clauses", str(trouble), effect))
             return []
         self.losses.extend(Loss(f"{where}.{loss.where}", loss.what, loss.effect, loss.severity) for loss in losses)
-        return [self._made(kind, rule.description or rule.id, m, rule.serve, f"{where}.serve") for m in alternatives]
+        made = []
+        for matchers in alternatives:
+            name = rule.description or label(definition_matcher(m) for m in matchers)
+            made.append(self._made(kind, name, matchers, rule.serve, f"{where}.serve"))
+        return made
 
-    def _made(self, kind: str, label: str, matchers: list[JSON], serve: Serve, where: str) -> JSON:
+    def _made(self, kind: str, named: str, matchers: list[JSON], serve: Serve, where: str) -> JSON:
         partitions, losses = partitions_of(serve, where=where)
         self.losses.extend(loss for loss in losses if loss not in self.losses)
         return {
             "conditionType": kind,
-            "label": label,
+            "label": named,
             "matcherGroup": {"combiner": "AND", "matchers": matchers},
             "partitions": partitions,
         }
@@ -299,8 +303,8 @@ def reasons(split: Mapping[str, Any]) -> dict[str, Reason]:
             reason = Reason.STATIC if index == 0 and not asks else Reason.DEFAULT
         else:
             reason = Reason.TARGETING_MATCH
-        label = condition.get("label") or ""
-        found[label] = Reason.SPLIT if found.get(label) is Reason.SPLIT else reason
+        named = condition.get("label") or ""
+        found[named] = Reason.SPLIT if found.get(named) is Reason.SPLIT else reason
     unmatched = Reason.STATIC if not conditions and not asks else Reason.DEFAULT
     found.setdefault(NO_MATCH, Reason.SPLIT if gated and rollout else unmatched)
     return found
