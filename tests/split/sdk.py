@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -45,8 +46,10 @@ def factory(
             wait_until(lambda: split.streams > open_before, why="the stream")
         yield made
     finally:
+        ended = threading.Event()
         with suppress(Exception):  # the SDK complains of what it could not send to a vendor that is away
-            made.destroy()
+            made.destroy(ended)
+            ended.wait(5)
 
 
 def seen(
