@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, OpenFeatureError
@@ -12,7 +14,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
 from flagbrake.model.flag import Flag
 from flagbrake.model.values import FlagKind
-from flagbrake_contract import Harness
+from flagbrake_contract import Harness, guarding, level0
 from tests.contract.reference import ReferenceProvider, Vendor, reference
 
 Answer = FlagResolutionDetails[Any]
@@ -25,8 +27,17 @@ class Sabotage:
     defect: str
     rule: str
     harness: Callable[[], Harness]
-    #: Names in flagbrake_contract.guarding to put something broken behind.
+    #: Names in flagbrake_contract.guarding and level0 to put something broken behind.
     instead: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def done(self) -> Iterator[Harness]:
+        """The harness, with the defect in place."""
+        with ExitStack() as undo:
+            for module in (guarding, level0):
+                known = {name: broken for name, broken in self.instead.items() if hasattr(module, name)}
+                undo.enter_context(patch.dict(vars(module), known))
+            yield undo.enter_context(self.harness())
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.defect}"
