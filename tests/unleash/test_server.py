@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
-from tests.unleash.servers import needed, unleash
+from tests.support.command import Shell
+from tests.support.servers import temporary
+from tests.unleash.servers import HOME, needed, unleash
 
 
 def test_the_server_starts_answers_its_clients_and_leaves_nothing():
@@ -21,3 +28,31 @@ def test_the_server_starts_answers_its_clients_and_leaves_nothing():
     assert process is not None
     assert process.poll() is not None
     assert not database.folder.exists()
+
+
+def test_a_developer_starts_the_real_server_with_one_command(tmp_path: Path):
+    """``flagbrake emulate unleash`` prints settings that lead to a real server; Ctrl-C leaves nothing behind."""
+    needed()
+    shell, folder = Shell(tmp_path), temporary()
+    folder.chmod(0o755)  # PostgreSQL may run as another user
+    (tmp_path / "state" / "flagbrake").mkdir(parents=True)
+    (tmp_path / "state" / "flagbrake" / "unleash-server").symlink_to(HOME)
+    command = [sys.executable, "-m", "flagbrake", "emulate", "unleash", "--file", str(folder), "--json"]
+    tokens = set()
+    for _ in range(2):
+        process = subprocess.Popen(command, cwd=tmp_path, env=shell.environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            said = json.loads("".join([*iter(process.stdout.readline, "}\n"), "}"]))
+            request = urllib.request.Request(
+                f"{said['settings']['url']}/client/features", headers={"Authorization": said["settings"]["token"]}
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert answer.status == 200
+            tokens.add(said["admin_settings"]["admin_token"])
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+    assert len(tokens) == 1  # what is kept is found again, tokens too
+    assert not (folder / "data" / "postmaster.pid").exists()
+    shutil.rmtree(folder)

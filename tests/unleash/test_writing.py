@@ -18,6 +18,7 @@ from flagbrake.model.state import Change, Create, FlagState, Replace, SetDistrib
 from flagbrake.model.values import FlagKind
 from flagbrake.store import open_store
 from flagbrake_unleash.control import UnleashControl
+from flagbrake_unleash.translate import feature_from_flag
 from tests.unleash.harnesses import Vendor, vendor
 from tests.unleash.servers import needed
 
@@ -72,10 +73,7 @@ def test_half_a_percent_is_refused_with_the_nearest_steps(quick_vendor: Vendor, 
 
 def test_on_adds_no_strategy_for_everybody(quick_vendor: Vendor, tmp_path: Path) -> None:
     """A feature without strategies, switched on, serves nobody: the server by itself would serve everybody."""
-    quick_vendor.back.put(Flag.boolean("bare", on=False))
-    bare = {"name": "bare", "type": "release", "description": "", "impressionData": False, "stale": False,
-            "archived": False, "enabled": False, "strategies": [], "variants": [], "tags": [], "dependencies": []}  # fmt: skip
-    quick_vendor.back.write(bare)
+    quick_vendor.back.write({**feature_from_flag(Flag.boolean("bare", on=False)), "strategies": []})
     with writers(quick_vendor, tmp_path) as (writer, _):
         state = writer.apply(SetOn("bare", on=True), by="ann")
         assert state.flag.on

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from flagbrake.errors import ConfigError
 from flagbrake.ports.adapter import Adapter, AdapterSettings
 from flagbrake.ports.control import FlagControl
+from flagbrake.ports.emulator import Emulator
 from flagbrake.ports.provider import FlagProvider
 
 
@@ -78,6 +79,12 @@ class UnleashAdapter(Adapter):
             native_environment=options.text("unleash_environment") or settings.environment,
             timeout=options.seconds("timeout", 5.0),
         )
+
+    def emulator(self, *, environment: str, port: int = 0, file: Path | None = None) -> Emulator:
+        """The real server on this machine; ``file`` is a folder that keeps its database."""
+        from flagbrake_unleash.emulator import UnleashEmulator
+
+        return UnleashEmulator(environment=environment, port=port, file=file)
 
 
 class _Options:
