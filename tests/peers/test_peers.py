@@ -15,6 +15,7 @@ from tests.peers.__main__ import PAGE, STORED, rules, stored
 from tests.peers.child import NOT_EXPRESSIBLE, finding
 from tests.peers.highlights import HIGHLIGHTS
 from tests.peers.kit import NotExpressible
+from tests.peers.known import KNOWN
 from tests.peers.page import page
 
 RULE = RULES["values.string_plain"]
@@ -87,6 +88,18 @@ def test_highlights_exist() -> None:
     lifted = [rule for _, group in HIGHLIGHTS for rule in group]
     assert set(lifted) <= set(rules())
     assert len(lifted) == len(set(lifted))
+
+
+def test_known_differences_are_found() -> None:
+    """What is known of published providers is found by a rule, in the stored run. Repair: make peers."""
+    found = json.loads(STORED.read_text("utf-8"))["providers"]
+    blind = [
+        f"{what}: {rule} does not find it in {name}"
+        for what, rule, names in KNOWN
+        for name in names
+        if found[name]["rules"][rule]["outcome"] != "failed"
+    ]
+    assert blind == []
 
 
 def test_page_is_of_the_stored_run() -> None:
