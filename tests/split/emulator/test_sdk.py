@@ -342,6 +342,18 @@ def test_state_survives(split: SplitEmulator) -> None:
             assert made.client().get_treatment("ann", "refunds") == "on"
 
 
+def test_restart_under_an_sdk(split: SplitEmulator) -> None:
+    """An SDK that was connected when the vendor restarted comes back and has what changed meanwhile."""
+    split.put_definition(definition("refunds", "off"))
+    with factory(split) as made:
+        split.stop()
+        split.put_definition(definition("refunds", "on"))
+        split.start()
+        # The SDK may wait ten seconds before it tries a second time.
+        seen(made.client(), "refunds", "on", timeout=30)
+        wait_until(lambda: split.streams == 1, timeout=30, why="the stream")
+
+
 def test_waiting(split: SplitEmulator) -> None:
     """wait_for hears of changes made by others, and gives up in time."""
     later = threading.Thread(target=split.put_definition, args=[definition("refunds")])
