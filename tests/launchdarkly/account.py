@@ -50,7 +50,9 @@ class Account:
         #: One address for both planes (an emulator, a proxy) instead of LaunchDarkly's own.
         self._url = os.environ.get(f"{PREFIX}URL", "")
         self.control = self.another_control()
-        self._versions: dict[str, int | None] = {}
+        self._made: set[str] = set()
+        #: What SDKs have not shown yet: the version, ``None`` for a deleted flag.
+        self._pending: dict[str, int | None] = {}
         self._providers: list[LaunchDarklyProvider] = []
 
     def another_control(self) -> LaunchDarklyControl:
@@ -78,17 +80,20 @@ class Account:
             state = self.control.apply(Create(flag), by="contract")
         except Conflict:
             state = self.control.apply(Replace(flag), by="contract")
-        self._versions[flag.key] = state.flag.version
+        self._made.add(flag.key)
+        self._pending[flag.key] = state.flag.version
 
     def delete(self, key: str) -> None:
         """Delete a flag."""
         self.control.delete(key)
-        self._versions[key] = None
+        self._made.discard(key)
+        self._pending[key] = None
 
     def settle(self) -> None:
         """Return when the SDKs have what was made."""
         for provider in self._providers:
             wait_until(lambda provider=provider: self._has(provider), timeout=30, why="the stream")
+        self._pending.clear()
 
     def _has(self, provider: LaunchDarklyProvider) -> bool:
         if not provider._serving or provider._received is None:
@@ -96,7 +101,7 @@ class Account:
         there = dict(provider._received.flags)
         return all(
             (key not in there) if version is None else (key in there and there[key].flag.version >= version)
-            for key, version in self._versions.items()
+            for key, version in self._pending.items()
         )
 
     def audited(self, key: str) -> list[tuple[str, str]]:
@@ -107,10 +112,9 @@ class Account:
         """Delete every flag that was made."""
         for provider in self._providers:
             provider.shutdown()
-        for key, version in self._versions.items():
-            if version is not None:
-                with suppress(NotFound):
-                    self.control.delete(key)
+        for key in self._made:
+            with suppress(NotFound):
+                self.control.delete(key)
         self.control.close()
 
 
