@@ -27,11 +27,19 @@ Cap = ProviderCapability
 
 _KEYS: Final = "LaunchDarkly's keys begin with a letter or digit and hold letters, digits, '.', '_' and '-' only"
 _OFF: Final = "the management API cannot take an off variation away"
+_TWICE: Final = "through the API a flag is made, or given new values, in two requests: SDKs are told twice"
 _VALUES: Final = "the variations of a LaunchDarkly flag have distinct values"
 #: Beside what LaunchDarkly's SDK cannot do: what its management API refuses to set up.
 DEVIATIONS: Final = {
     **dict.fromkeys(("keys.unicode", "keys.url", "keys.punctuation", "keys.dunder", "keys.wildcard"), _KEYS),
-    **dict.fromkeys(("off.without_variant", "common.story"), _OFF),
+    **dict.fromkeys(
+        ("off.without_variant", "off.without_variant_boolean", "client.never_raises", "common.story"), _OFF
+    ),
+    **dict.fromkeys(
+        ("events.after_the_fact", "events.once", "events.order", "events.after_restart", "threads.start_together"),
+        _TWICE,
+    ),
+    "reading.fresh": "a value that other environments serve is not changed: the new one is a variation of its own",
     "targeting.zero_values": _VALUES,
     "common.buckets": "LaunchDarkly buckets with a hash of its own",
 }

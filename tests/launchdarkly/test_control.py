@@ -1,0 +1,244 @@
+"""The control beyond the contract: atomic patches, variations shared by environments, pages, names, exact restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flagbrake.control.writer import FlagWriter
+from flagbrake.errors import Conflict, InvalidInput, NotFound
+from flagbrake.model.clause import Attribute, Clause, Op
+from flagbrake.model.flag import Bucketing, Flag, Prerequisite, Rule, Targets, Variant, ramp
+from flagbrake.model.state import Archive, Create, Replace, SetDistribution, SetOn, SetTargets
+from flagbrake.model.values import FlagKind
+from flagbrake.testing import MemoryLock
+from flagbrake_launchdarkly.control import LaunchDarklyControl
+from flagbrake_launchdarkly.names import DROPPED, NAMES
+from tests.launchdarkly.vendor import ENVIRONMENT, Vendor
+
+VARIANTS = (Variant("v1", "one"), Variant("v2", "two"))
+FLAG = Flag("model", FlagKind.STRING, VARIANTS, "v1", off_variant="v1")
+
+
+@pytest.fixture
+def control(launchdarkly: Vendor) -> Iterator[LaunchDarklyControl]:
+    """A control over an account with one flag."""
+    launchdarkly.put(FLAG)
+    made = launchdarkly.control()
+    yield made
+    made.close()
+
+
+def config(vendor: Vendor, key: str = "model", environment: str = ENVIRONMENT) -> dict[str, Any]:
+    """What LaunchDarkly shows of a flag."""
+    found: dict[str, Any] = vendor.emulator.flag(key)["environments"][environment]
+    return found
+
+
+def plain_flag(vendor: Vendor, key: str, *, names: bool = True) -> None:
+    """A flag that somebody made in LaunchDarkly's interface."""
+    from flagbrake_launchdarkly.emulator.flags import new_flag
+
+    account = vendor.emulator.account
+    variations = [{"value": "a", **({"name": "first"} if names else {})}, {"value": "b"}]
+    body = {"key": key, "name": key, "variations": variations}
+    account.commit_flag(key, new_flag(body, account.environments), by="somebody")
+
+
+def test_on_and_split_are_one_patch(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Turning on with a split is one change of LaunchDarkly's: one version, one entry in its log, one comment."""
+    control.apply(SetOn("model", on=False), by="ann", comment="first")
+    before, entries = config(launchdarkly)["version"], len(launchdarkly.audited("model"))
+    came = control.apply(
+        SetDistribution("model", ramp("v2", 12_345, "v1"), turn_on=True), by="ann", comment="12.345 % of them"
+    )
+    assert came.flag.on
+    assert config(launchdarkly)["version"] == before + 1
+    assert launchdarkly.audited("model")[entries:] == [("ann", "12.345 % of them")]
+    assert [w["weight"] for w in config(launchdarkly)["fallthrough"]["rollout"]["variations"]] == [87_655, 12_345]
+
+
+def test_a_kill_is_nothing_but_itself(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Turning off changes only that: a flag whose names do not travel yet is not given them on the way."""
+    plain_flag(launchdarkly, "theirs")
+    control.apply(SetOn("theirs", on=True), by="ann")
+    assert config(launchdarkly, "theirs")["contextTargets"] == []
+    state = control.apply(SetOn("theirs", on=False, off_variant="first"), by="ann")
+    assert (state.flag.on, state.flag.off_variant) == (False, "first")
+
+
+def test_names_travel_with_the_first_split(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """LaunchDarkly's names are the variants' names; the first write lets them travel, once and for all."""
+    plain_flag(launchdarkly, "theirs")
+    assert control.read("theirs").flag.variant_names == ("first", "1")
+    control.apply(SetDistribution("theirs", "1"), by="ann")
+    named = {t["values"][0]: t["variation"] for t in config(launchdarkly, "theirs")["contextTargets"]}
+    assert named == {"first": 0, "1": 1}
+    control.apply(SetTargets("theirs", (Targets("1", ("bob",)),)), by="ann")
+    kinds = [t["contextKind"] for t in config(launchdarkly, "theirs")["contextTargets"]]
+    assert sorted(kinds) == sorted([NAMES, NAMES, "user"])
+    assert control.read("theirs").flag.targets == (Targets("1", ("bob",)),)
+
+
+def test_names_can_be_kept_home(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """variant_names = false: nothing is added to what people see."""
+    plain_flag(launchdarkly, "theirs")
+    launchdarkly.control(variant_names=False).apply(SetDistribution("theirs", "first"), by="ann")
+    assert config(launchdarkly, "theirs")["contextTargets"] == []
+
+
+def test_a_dropped_variant_stays_where_others_use_it(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Variations belong to all environments: one that another one serves is left, marked, and not shown here."""
+    other = config(launchdarkly, environment="production")["fallthrough"]
+    served = launchdarkly.emulator.flag("model")["variations"][other["variation"]]["value"]
+    variants = (Variant("a", "1"), Variant("b", "2"))
+    meant = replace(FLAG, variants=variants, default="b", off_variant="a")
+    assert replace(control.apply(Replace(meant), by="ann").flag, version=0) == meant
+    after = config(launchdarkly, environment="production")["fallthrough"]
+    assert launchdarkly.emulator.flag("model")["variations"][after["variation"]]["value"] == served
+    assert any(t["contextKind"] == DROPPED for t in config(launchdarkly)["contextTargets"])
+    # What was dropped may come back: its value is still there.
+    assert replace(control.apply(Replace(FLAG), by="ann").flag, version=0) == FLAG
+
+
+def test_a_definition_in_full(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Rules, targets of other kinds, prerequisites by name, a split by an attribute: written, served, read back."""
+    rules = (
+        Rule("r", (Clause(Attribute(("plan",)), Op.IN, ("pro",)), Clause(Attribute(("age",)), Op.LESS, (18,))), "v2"),
+        Rule("s", (Clause(Attribute(("plan",), "org"), Op.STARTS_WITH, ("e",)),), "v2", "for enterprises"),
+    )
+    meant = Flag(
+        "full",
+        FlagKind.STRING,
+        VARIANTS,
+        ramp("v2", 30_000, "v1", Bucketing(attribute=Attribute(("company",)))),
+        off_variant="v1",
+        targets=(Targets("v1", ("ann", "bob")), Targets("v2", ("acme",), "org")),
+        rules=rules,
+        prerequisites=(Prerequisite("model", ("v1",)),),
+        tags=("one",),
+        description="why",
+    )
+    came = control.apply(Create(meant), by="ann").flag
+    # LaunchDarkly keeps targets of users and of other kinds apart, and so an order of its own.
+    assert set(came.targets) == set(meant.targets)
+    assert came.prerequisites == meant.prerequisites
+    assert [(rule.serve, rule.description) for rule in came.rules] == [("v2", ""), ("v2", "for enterprises")]
+    assert [clause.attribute for clause in came.rules[1].clauses] == [Attribute(("plan",), "org")]
+    assert config(launchdarkly, "full")["fallthrough"]["rollout"]["bucketBy"] == "company"
+    assert config(launchdarkly, "full", "production")["on"] is False
+    assert (came.tags, came.description) == (("one",), "why")
+
+
+def test_what_launchdarkly_cannot_say_is_refused(control: LaunchDarklyControl) -> None:
+    """A prerequisite of two variants, a missing one, no off variant: refused before anything is written."""
+    asked = replace(FLAG, key="new", prerequisites=(Prerequisite("model", ("v1", "v2")),))
+    for meant in (
+        asked,
+        replace(asked, prerequisites=(Prerequisite("nobody", ("v1",)),)),
+        replace(FLAG, key="new", variants=(Variant("v1", "one"), Variant("v2", 2))),
+    ):
+        with pytest.raises(InvalidInput):
+            control.apply(Create(meant), by="ann")
+        with pytest.raises(NotFound):
+            control.read("new")
+    with pytest.raises(InvalidInput, match="off variation"):
+        control.apply(Replace(replace(FLAG, off_variant=None)), by="ann")
+
+
+def test_a_creation_that_is_refused_halfway_leaves_nothing(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """A flag is made in two requests; if the second is refused the first is taken back."""
+    launchdarkly.emulator.faults.add("/api/v2/flags/*/new", method="PATCH", status=405)
+    with pytest.raises(Exception, match="Approval"):
+        control.apply(Create(replace(FLAG, key="new")), by="ann")
+    launchdarkly.emulator.faults.clear()
+    with pytest.raises(NotFound):
+        control.read("new")
+
+
+def test_a_restore_is_exact_after_edits(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """The kept document puts back rules with their ids, targets, split, tags, archived state; others are left alone."""
+    rule = Rule("r", (Clause(Attribute(("plan",)), Op.IN, ("pro",)),), ramp("v2", 20_000, "v1"))
+    launchdarkly.put(replace(FLAG, rules=(rule,), targets=(Targets("v2", ("ann",)),), tags=("kept",)))
+    before, production = control.read("model"), config(launchdarkly, environment="production")
+    control.apply(SetOn("model", on=False), by="x")
+    control.apply(SetTargets("model", ()), by="x")
+    control.apply(Replace(replace(FLAG, rules=(), tags=("other",))), by="x")
+    control.apply(Archive("model"), by="x")
+    after = control.apply(Replace(before.flag, native=before.native), by="ann")
+    assert replace(after.flag, version=0) == replace(before.flag, version=0)
+    assert not launchdarkly.emulator.flag("model")["archived"]
+    same = ("on", "fallthrough", "offVariation", "targets", "rules")
+    now = config(launchdarkly, environment="production")
+    assert {name: now[name] for name in same} == {name: production[name] for name in same}
+
+
+def test_a_deleted_flag_is_put_back(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Restore makes a flag anew that somebody deleted meanwhile."""
+    before = control.read("model")
+    control.delete("model")
+    came = control.apply(Replace(before.flag, native=before.native), by="ann")
+    assert replace(came.flag, version=0) == replace(before.flag, version=0)
+
+
+def test_a_document_of_other_variations_is_a_conflict(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Variations that are gone cannot be put back by index: a conflict, nothing is guessed."""
+    before = control.read("model")
+    control.delete("model")
+    launchdarkly.put(replace(FLAG, variants=(Variant("x", "8"), Variant("y", "9")), default="x", off_variant="x"))
+    with pytest.raises(Conflict, match="variations"):
+        control.apply(Replace(before.flag, native=before.native), by="ann")
+
+
+def test_an_edit_between_read_and_restore_is_a_conflict(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """The JSON patch of a restore is guarded by the version: LaunchDarkly itself refuses a late one."""
+    from flagbrake_launchdarkly import patches
+
+    before = control.read("model")
+    control.apply(SetOn("model", on=False), by="x")
+    rep = control._api.flag("model")
+    operations = patches.put_back(rep, ENVIRONMENT, before.native)
+    control.apply(SetTargets("model", (Targets("v2", ("ann",)),)), by="y")
+    with pytest.raises(Conflict):
+        control._api.patch("model", operations, "late")
+
+
+def test_every_page_is_read(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Lists are read to the end: 130 flags are two pages."""
+    for number in range(130):
+        launchdarkly.put(replace(FLAG, key=f"many-{number}"))
+    keys = [state.ref.key for state in control.states()]
+    assert len(keys) == len(set(keys)) == 131
+
+
+def test_segments_are_read(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Segments of the environment, as the model has them."""
+    launchdarkly.emulator.put_segment(ENVIRONMENT, {"key": "staff", "included": ["ann"], "excluded": ["bob"]})
+    (segment,) = control.segments()
+    assert (segment.key, segment.included[0].keys, segment.excluded[0].keys) == ("staff", ("ann",), ("bob",))
+
+
+def test_history_names_the_person(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """The person flagbrake acted for, not the owner of the token; others by their login."""
+    control.apply(SetOn("model", on=False), by="dana", comment="paid [twice]")
+    newest = next(control.history("model"))
+    assert (newest.by, newest.comment) == ("dana", "paid [twice]")
+    assert "@" in list(control.history("model"))[-1].by
+
+
+def test_another_environment_is_not_found(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """An environment that the project does not have is named, with those that there are."""
+    with pytest.raises(NotFound, match=r"no environment 'staging'.*production"):
+        launchdarkly.control(environment_key="staging").read("model")
+
+
+def test_the_writer_repeats_nothing(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """A change that is true already is not sent."""
+    writer = FlagWriter(control, lock=MemoryLock())
+    before = config(launchdarkly)["version"]
+    writer.apply(SetOn("model", on=True), by="ann")
+    writer.apply(SetDistribution("model", "v1"), by="ann")
+    assert config(launchdarkly)["version"] == before
