@@ -157,11 +157,14 @@ def ids_apart(flag):
 
 def test_a_definition_is_read_as_it_compiles():
     """A definition read here is the flag that SDKs are given for it by an independent compiler."""
-    compiled = compile_split(DEFINITION, hashing=Compiling(5, 6), change_number=1_700_000_000_000)
-    mine = flag_from_definition(DEFINITION, hashing=Hashing(5, 6)).result
-    theirs = flag_from_split(compiled).result
-    assert mine.rules == theirs.rules
-    assert (mine.targets, mine.default, mine.off_variant) == (theirs.targets, theirs.default, theirs.off_variant)
+    v2, v1, unused = DEFINITION["treatments"]
+    both = {**DEFINITION, "treatments": [v2, {**v1, "keys": ["bad"], "segments": ["staff"]}, unused]}
+    for definition in (DEFINITION, both):
+        compiled = compile_split(definition, hashing=Compiling(5, 6), change_number=1_700_000_000_000)
+        mine = flag_from_definition(definition, hashing=Hashing(5, 6)).result
+        theirs = flag_from_split(compiled).result
+        assert mine.rules == theirs.rules
+        assert (mine.targets, mine.default, mine.off_variant) == (theirs.targets, theirs.default, theirs.off_variant)
 
 
 def test_a_definition_is_written_back_word_for_word():

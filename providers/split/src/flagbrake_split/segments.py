@@ -1,4 +1,9 @@
-"""Pure: segments of Split (lists of keys, and rule-based ones in both vocabularies) <-> the model's segment."""
+"""Pure: segments of Split (lists of keys, and rule-based ones in both vocabularies) <-> the model's segment.
+
+Excluded are the members of an excluded segment. The Python SDK 10.7 differs where an excluded rule-based segment
+itself excludes somebody (``RuleBasedSegmentMatcher._match_dep_rb_segments``): those it excludes by a segment count
+as excluded as well, and a key that it excludes by name ends the search through the other exclusions.
+"""
 
 from __future__ import annotations
 
