@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+_log = logging.getLogger("flagbrake.emulate.launchdarkly")
 _READS: Final = frozenset({"GET", "HEAD"})
 #: Sent with every answer; the emulator counts nothing, limits are injected as faults.
 _LIMITS: Final = {"X-Ratelimit-Global-Remaining": "999", "X-Ratelimit-Route-Remaining": "99"}
@@ -96,12 +98,22 @@ def _endpoint(account: Account, methods: Mapping[str, Serve]) -> Callable[[Reque
             with account.lock:
                 if request.path_params.get("project", account.project) != account.project:
                     raise missing("Unknown project key")
-                status, body = methods[method](call)
-                return answer(status, body)
+                return answer(*_served(methods[method], call))
         except Refusal as refusal:
             return answer(refusal.status, refusal.body())
 
     return endpoint
+
+
+def _served(serve: Serve, call: Call) -> Answer:
+    try:
+        return serve(call)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if not call.content:
+            raise
+        # A body of another shape than its place asks for: nothing is kept before all of it was read.
+        _log.debug("%s %s was refused", call.method, call.path, exc_info=True)
+        raise invalid("Invalid request body") from error
 
 
 def answer(status: int, body: Any) -> Response:

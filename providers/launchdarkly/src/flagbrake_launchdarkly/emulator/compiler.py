@@ -65,7 +65,14 @@ def config_of(sdk: Json, config: Json) -> Json:
             {"contextKind": _USER, "values": list(t.get("values", ())), "variation": t["variation"]}
             for t in sdk.get("targets", ())
         ],
-        contextTargets=copy.deepcopy(sdk.get("contextTargets", [])),
+        contextTargets=[
+            {
+                "contextKind": t.get("contextKind", _USER),
+                "values": list(t.get("values", ())),
+                "variation": t["variation"],
+            }
+            for t in sdk.get("contextTargets", ())
+        ],
         rules=[_shown_rule(rule, present.get(rule.get("id"), [])) for rule in sdk.get("rules", ())],
         prerequisites=copy.deepcopy(sdk.get("prerequisites", [])),
         trackEvents=bool(sdk.get("trackEvents", False)),

@@ -191,7 +191,9 @@ def clause_of(data: Any) -> Json:
     negate = data.get("negate", False)
     if not isinstance(negate, bool):
         raise invalid("negate must be a boolean")
-    clause: Json = {"_id": data.get("_id") or new_id(), "attribute": attribute, "op": op, "values": values}
+    kept = data.get("_id")
+    clause_id = kept if isinstance(kept, str) and kept else new_id()
+    clause: Json = {"_id": clause_id, "attribute": attribute, "op": op, "values": values}
     kind = data.get("contextKind")
     if op != "segmentMatch" or kind:
         clause["contextKind"] = given.text("contextKind", "user")

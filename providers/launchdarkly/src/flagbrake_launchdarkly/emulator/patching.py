@@ -13,6 +13,7 @@ from flagbrake_launchdarkly.emulator.account import MEMBER, Account
 from flagbrake_launchdarkly.emulator.compiler import kind_of
 from flagbrake_launchdarkly.emulator.editing import Edit, Json, check_flag, new_id
 from flagbrake_launchdarkly.emulator.refusals import Refusal, invalid
+from flagbrake_launchdarkly.emulator.shape import check_shape
 from flagbrake_launchdarkly.emulator.targeting import place_users
 
 SEMANTIC: Final = "domain-model=launchdarkly.semanticpatch"
@@ -73,7 +74,10 @@ def applied(account: Account, flag: Json, environment: str | None, wanted: Any) 
     """
     edit = Edit(copy.deepcopy(flag), environment, account.flags, frozenset({MEMBER}))
     instructions.apply(edit, wanted)
-    return None if edit.deleted else edit.flag
+    if edit.deleted:
+        return None
+    check_shape(edit.flag)
+    return edit.flag
 
 
 def _json(flag: Json, change: Callable[[Json], Any], comment: str) -> Patched:
@@ -84,6 +88,7 @@ def _json(flag: Json, change: Callable[[Json], Any], comment: str) -> Patched:
     except PatchError as error:
         raise Refusal(422, f"Unprocessable entity. {error}") from None
     _complete(flag, after)
+    check_shape(after)
     check_flag(after)
     touched = {name for name, config in after["environments"].items() if config != flag["environments"][name]}
     return Patched(after, comment, frozenset(touched))
