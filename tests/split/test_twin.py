@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.proofs.split_random import MATCHERS
-from tests.proofs.split_twin import compare
+from random import Random
+
+from openfeature.evaluation_context import EvaluationContext
+
+from tests.proofs.split_random import MATCHERS, World
+from tests.proofs.split_twin import Seen, Theirs, compare, ours
 
 
 def test_ten_thousand_pairs_agree():
@@ -18,3 +22,47 @@ def test_ten_thousand_pairs_agree():
     assert {"STATIC", "DEFAULT", "DISABLED", "TARGETING_MATCH", "SPLIT"} <= seen.reasons.keys()
     assert min(seen.hashes["murmur"], seen.hashes["legacy"]) > 2_000
     assert min(seen.routes["split"], seen.routes["split twice"], seen.routes["definition"]) > 50
+
+
+def condition(kind, **data):
+    matcher = {"keySelector": None, "matcherType": kind, "negate": False, **data}
+    group = {"combiner": "AND", "matchers": [matcher]}
+    return {
+        "conditionType": "ROLLOUT",
+        "label": "l",
+        "matcherGroup": group,
+        "partitions": [{"treatment": "on", "size": 100}],
+    }
+
+
+def rule_based(name, match, keys, segments):
+    excluded = {"keys": keys, "segments": [{"name": n, "type": kind} for n, kind in segments]}
+    changed = {"trafficTypeName": "user", "status": "ACTIVE", "changeNumber": 1}
+    return {"name": name, "conditions": [match], "excluded": excluded, **changed}
+
+
+def test_the_one_known_difference():
+    """Where an excluded rule-based segment itself excludes, the SDK takes more out, or stops looking; ours does not."""
+    named = condition("WHITELIST", whitelistMatcherData={"whitelist": ["a"]})
+    inner = rule_based("inner", named, ["c"], [("s", "standard")])
+    outer = rule_based("outer", condition("ALL_KEYS"), [], [("inner", "rule-based"), ("t", "standard")])
+    asked = condition("IN_RULE_BASED_SEGMENT", userDefinedSegmentMatcherData={"segmentName": "outer"})
+    split = {
+        "name": "f",
+        "trafficTypeName": "user",
+        "status": "ACTIVE",
+        "changeNumber": 1,
+        "killed": False,
+        "defaultTreatment": "off",
+        "seed": 1,
+        "configurations": {},
+        "conditions": [asked],
+    }
+    world = World([split], {"s": ["b"], "t": ["c"]}, [inner, outer], {"f": {"on": True, "off": False}})
+    theirs, rules = Theirs(world), ours(world, Random(1), Seen())
+    answers = {key: (theirs.ask("f", key, {})[0], asked_of(rules, key)) for key in "abcd"}
+    assert answers == {"a": ("off", "off"), "b": ("off", "on"), "c": ("on", "off"), "d": ("on", "on")}
+
+
+def asked_of(rules, key):
+    return rules.evaluate("f", EvaluationContext(key)).variant
