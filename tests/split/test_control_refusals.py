@@ -66,6 +66,21 @@ def test_comments_demanded(split: SplitEmulator, control: FlagControl) -> None:
     assert all(said.title.endswith("by ann") for said in split.history)
 
 
+def test_remarks(split: SplitEmulator, control: FlagControl) -> None:
+    """What an operator should know before it matters: approvals, and what they except; titles and comments."""
+
+    def warned() -> list[str]:
+        return [remark.text for remark in control.remarks() if not remark.fine]
+
+    assert warned() == []
+    split.require_comments()
+    assert any("title and comment" in remark.text for remark in control.remarks())
+    split.require_approvals("test")
+    assert ["kills too" in text for text in warned()] == [True]
+    split.require_approvals("test", allow_kills=True)
+    assert ["kills excepted" in text for text in warned()] == [True]
+
+
 def test_rate_limit(split: SplitEmulator, control: FlagControl) -> None:
     """A limit is waited out when it is short; a long one is told, the longer of the two that count."""
     control.apply(Create(MISSET), **BY)

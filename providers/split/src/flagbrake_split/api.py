@@ -18,6 +18,15 @@ class Words:
     comment: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a workspace and an environment want to be written to."""
+
+    wants_words: bool = False
+    wants_approvals: bool = False
+    excepts_kills: bool = False
+
+
 class ManagementApi(ABC):
     """One workspace and one environment. Every call raises the errors of ``flagbrake_split.errors.explain``."""
 
@@ -45,6 +54,14 @@ class ManagementApi(ABC):
 
         Raises:
             ConfigError: this environment is not one of the workspace's.
+        """
+
+    @abstractmethod
+    def manners(self) -> Manners:
+        """How this workspace and environment want to be written to.
+
+        Raises:
+            ConfigError: there is no such workspace, or environment.
         """
 
     @abstractmethod

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from flagbrake.rest import Rest
 from flagbrake_split import errors
-from flagbrake_split.api import JSON, ManagementApi, Words
+from flagbrake_split.api import JSON, ManagementApi, Manners, Words
 
 #: Where the vendor's own API is.
 PUBLIC: Final = "https://api.split.io/internal/api/v2"
@@ -80,11 +80,31 @@ class ApiV2(ManagementApi):
         Raises:
             ConfigError: this environment is not one of the workspace's.
         """
-        found = self._rest.get(f"/environments/ws/{self._ws}").json()
-        here = [e for e in found if self._environment in {e["id"], e["name"]}]
-        if not here:
+        here, found = self._environments()
+        return [e["id"] for e in found if e is not here]
+
+    def manners(self) -> Manners:
+        """How this workspace and environment want to be written to.
+
+        Raises:
+            ConfigError: there is no such workspace, or environment.
+        """
+        here, _ = self._environments()
+        workspace = next((w for w in self._pages("/workspaces") if _name(w["id"]) == self._ws), {})
+        permissions = here.get("changePermissions") or {}
+        return Manners(
+            wants_words=bool(workspace.get("requiresTitleAndComments")),
+            wants_approvals=bool(permissions.get("areApprovalsRequired")),
+            excepts_kills=bool(permissions.get("allowKills")),
+        )
+
+    def _environments(self) -> tuple[JSON, list[JSON]]:
+        """This environment, and all of the workspace."""
+        found: list[JSON] = self._rest.get(f"/environments/ws/{self._ws}").json()
+        here = next((e for e in found if self._environment in {e["id"], e["name"]}), None)
+        if here is None:
             raise errors.no_place((e["name"] for e in found), what="environment", name=self._environment)
-        return [e["id"] for e in found if e not in here]
+        return here, found
 
     def segments(self) -> Iterator[JSON]:
         """Segments whose keys are listed: ``name``, ``keys``."""

@@ -34,7 +34,7 @@ from flagbrake.model.state import (
     Support,
 )
 from flagbrake.ports.clock import Clock, SystemClock
-from flagbrake.ports.control import FlagControl
+from flagbrake.ports.control import FlagControl, Remark
 from flagbrake_split import documents, errors, translate
 from flagbrake_split.api import JSON, ManagementApi, Words
 
@@ -100,6 +100,31 @@ class SplitControl(FlagControl):
             yield translate.segment_from_keys(segment["name"], segment["keys"])
         for segment in self._api.rule_based_segments():
             yield translate.segment_from_definition(segment).result
+
+    def remarks(self) -> Iterator[Remark]:
+        """How this workspace and environment want to be written to. Nothing is written, so the key's role stays open.
+
+        Raises:
+            ConfigError: there is no such workspace, or environment.
+        """
+        manners = self._api.manners()
+        if manners.wants_approvals and manners.excepts_kills:
+            yield Remark(
+                f"{self.environment} wants changes approved, kills excepted: ramps and restores are refused.",
+                fine=False,
+                cure="a key that may skip approvals, for rollouts",
+            )
+        elif manners.wants_approvals:
+            yield Remark(
+                f"{self.environment} wants changes approved, kills too: a kill of the vendor's own flag is refused.",
+                fine=False,
+                cure="except kills from approvals in Split, or a key that may skip them",
+            )
+        else:
+            yield Remark(f"{self.environment} wants no approvals")
+        if manners.wants_words:
+            yield Remark("the workspace wants title and comment: every change brings both")
+        yield Remark("whether the key may write shows at the first write: Split has no dry run (--selftest tries)")
 
     def close(self) -> None:
         """Close the connections."""
