@@ -58,7 +58,6 @@ class Account:
         #: One address for both planes (an emulator, a proxy) instead of LaunchDarkly's own.
         self._url = os.environ.get(f"{PREFIX}URL", "")
         self.control = self.another_control()
-        self._made: set[str] = set()
         #: What SDKs have not shown yet: the version, ``None`` for a deleted flag.
         self._pending: dict[str, int | None] = {}
         self._providers: list[LaunchDarklyProvider] = []
@@ -88,13 +87,11 @@ class Account:
             state = self.control.apply(Create(flag), by="contract")
         except Conflict:
             state = self.control.apply(Replace(flag), by="contract")
-        self._made.add(flag.key)
         self._pending[flag.key] = state.flag.version
 
     def delete(self, key: str) -> None:
         """Delete a flag."""
         self.control.delete(key)
-        self._made.discard(key)
         self._pending[key] = None
 
     def settle(self) -> None:
@@ -120,9 +117,14 @@ class Account:
         """Delete every flag that was made."""
         for provider in self._providers:
             provider.shutdown()
-        for key in self._made:
-            with suppress(NotFound):
-                self.control.delete(key)
+        # What the control under test made is here as well.
+        there = [
+            rep["key"] for state in ("live", "archived") for rep in self.control._api.flags(whole=False, state=state)
+        ]
+        for key in there:
+            if "contract-" in key.lower():
+                with suppress(NotFound):
+                    self.control.delete(key)
         self.control.close()
 
 

@@ -42,9 +42,9 @@ class Api:
         """One flag in full, with all environments: variations belong to all of them."""
         return _object(self._rest.get(self._flag(key)).json())
 
-    def flags(self, *, whole: bool) -> Iterator[Json]:
-        """The flags that are not archived; without ``whole`` no rules and targets."""
-        asked = {"filter": "state:live", "env": self.environment, "summary": "0" if whole else "1"}
+    def flags(self, *, whole: bool, state: str = "live") -> Iterator[Json]:
+        """The flags that are not archived (or those ``archived``); without ``whole`` no rules and targets."""
+        asked = {"filter": f"state:{state}", "env": self.environment, "summary": "0" if whole else "1"}
         return self._pages(f"/api/v2/flags/{quote(self.project, safe='')}", asked)
 
     def create(self, body: Json) -> Json:
