@@ -122,7 +122,7 @@ class Account:
             rep["key"] for state in ("live", "archived") for rep in self.control._api.flags(whole=False, state=state)
         ]
         for key in there:
-            if "contract-" in key.lower():
+            if "contract-" in key.lower() or key.startswith(("kill.", "flagbrake.")):
                 with suppress(NotFound):
                     self.control.delete(key)
         self.control.close()

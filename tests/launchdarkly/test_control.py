@@ -242,3 +242,18 @@ def test_the_writer_repeats_nothing(launchdarkly: Vendor, control: LaunchDarklyC
     writer.apply(SetOn("model", on=True), by="ann")
     writer.apply(SetDistribution("model", "v1"), by="ann")
     assert config(launchdarkly)["version"] == before
+
+
+def test_operators_that_launchdarkly_spells_otherwise(control: LaunchDarklyControl) -> None:
+    """Through the writer a definition may use every operator: what comes back in other clauses is what was meant."""
+    clauses = (
+        Clause(Attribute(("app",)), Op.SEMVER_GREATER_OR_EQUAL, ("2.10.0",)),
+        Clause(Attribute(("plan",)), Op.IS, (True,)),
+        Clause(Attribute(("age",)), Op.BETWEEN, (18, 30)),
+    )
+    rules = (Rule("r", clauses, ramp("v2", 20_000, "v1")),)
+    meant = replace(FLAG, key="ruled", rules=rules, prerequisites=(Prerequisite("model", ("v1",)),))
+    writer = FlagWriter(control, lock=MemoryLock())
+    came = writer.apply(Create(meant), by="ann").flag
+    assert len(came.rules[0].clauses) >= len(clauses)
+    assert writer.apply(Replace(replace(meant, default="v2")), by="ann").flag.default == "v2"

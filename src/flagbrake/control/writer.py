@@ -169,6 +169,7 @@ class FlagWriter:
         except Exception:  # noqa: BLE001 - whatever broke in the adapter, the reading tells what became of the write
             _log.exception("the control failed in a write of flag %s, reading back", change.key)
         after = self._read_after_silence(change)
+        meant = self._spelt(change, meant)
         if after is not None and not changes.difference(after.flag, meant, change):
             return after
         outcome, same = "unconfirmed", before is not None and after is not None and after.version == before.version
@@ -184,6 +185,11 @@ class FlagWriter:
             change, outcome, by, reason, before.flag if before else None, after.flag if after else None, fact
         )
         raise Unavailable(fact, cure="look at the flag and repeat the command")
+
+    def _spelt(self, change: Change, meant: Flag) -> Flag:
+        """What was meant, in the words of the vendor; a document of its own is in them already."""
+        whole = isinstance(change, Create) or (isinstance(change, Replace) and change.native is None)
+        return self.control.spelt(meant) if whole else meant
 
     def _read_after_silence(self, change: Change) -> FlagState | None:
         try:
@@ -211,7 +217,7 @@ class FlagWriter:
                 "so it could not be verified.",
                 cure="look at the flag",
             ) from error
-        if missed := changes.difference(after.flag, meant, change):
+        if missed := changes.difference(after.flag, self._spelt(change, meant), change):
             raise Conflict(
                 f"'{change.key}' does not show what was written (version {after.version}): {missed}.",
                 cure="look at the flag: somebody may have changed it at the same moment",

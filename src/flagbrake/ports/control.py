@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from flagbrake.errors import Unsupported
-from flagbrake.model.flag import FlagRef, Segment
+from flagbrake.model.flag import Flag, FlagRef, Segment
 from flagbrake.model.state import Capability, Change, FlagState, Support
 
 
@@ -74,6 +74,14 @@ class FlagControl(ABC):
     def segments(self) -> Iterator[Segment]:
         """All segments."""
         raise self.unsupported(Capability.SEGMENTS)
+
+    def spelt(self, flag: Flag) -> Flag:
+        """A definition as :meth:`read` will show it once it is written here: in the vendor's own dialect and bucketing.
+
+        Core compares what it reads back after Create and Replace with this. A vendor that has an operator less
+        says the same with other clauses; unless this says so too, every such write looks like a conflict.
+        """
+        return flag
 
     def remarks(self) -> Iterator[Remark]:
         """What an operator should know of this account before it matters; asked by ``flagbrake doctor --live``.

@@ -50,7 +50,7 @@ from flagbrake_launchdarkly.documents import (
 )
 from flagbrake_launchdarkly.options import ApiOptions
 from flagbrake_launchdarkly.patches import Instruction, Variations
-from flagbrake_launchdarkly.translate import flag_to_sdk, segment_from_rest
+from flagbrake_launchdarkly.translate import flag_from_sdk, flag_to_sdk, segment_from_rest
 
 _BY: Final = re.compile(r"(?P<why>.*?) ?\[flagbrake: (?P<by>[^\]]*)\]\Z", re.DOTALL)
 _COMMENT: Final = 1000
@@ -172,6 +172,13 @@ class LaunchDarklyControl(FlagControl):
     def close(self) -> None:
         """Close the connections."""
         self._api.close()
+
+    def spelt(self, flag: Flag) -> Flag:
+        """The definition in LaunchDarkly's dialect, dealt by its hash."""
+        names = {asked.flag: asked.variants for asked in flag.prerequisites}
+        written = flag_to_sdk(flag, names=names).result
+        shown = flag_from_sdk({**written, "deleted": False}, names=names).result
+        return replace(shown, tags=flag.tags, description=flag.description, archived=flag.archived)
 
     # --- one change -----------------------------------------------------------------------------------
 
