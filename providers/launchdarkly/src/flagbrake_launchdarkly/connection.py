@@ -146,7 +146,7 @@ class Connection:
             payload_filter_key=o.payload_filter,
             application={"id": o.application} if o.application else None,
             feature_store=self._received,
-            http=HTTPConfig(connect_timeout=_CONNECT, read_timeout=_READ),
+            http=HTTPConfig(connect_timeout=_CONNECT, read_timeout=_READ, http_proxy=o.http_proxy, ca_certs=o.ca_certs),
             wrapper_name="flagbrake",
             **known,
         )

@@ -32,6 +32,8 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "private_attributes": "attributes that never leave this process, a list",
         "all_attributes_private": "no attribute leaves this process (false)",
         "payload_filter": "the key of a payload filter",
+        "ca_certs": "a file of certificate authorities for the SDK, in place of the usual ones",
+        "http_proxy": "a proxy for the SDK, in place of the one that the environment names",
         "application": "an application id for LaunchDarkly's own pages",
     }
 )  # fmt: skip
@@ -83,6 +85,8 @@ class SdkOptions:
     private_attributes: tuple[str, ...] = ()
     all_attributes_private: bool = False
     payload_filter: str | None = None
+    ca_certs: str | None = None
+    http_proxy: str | None = field(default=None, repr=False)
     application: str | None = None
 
     @classmethod
