@@ -44,6 +44,7 @@ _TABLES: Final = {
         "wait": "seconds a kill waits for acknowledgements",
         "trust": "seconds a kill state is believed without contact to the store or the vendor",
         "flags": "write kills to the store and also as vendor flags kill.SCOPE",
+        "vendor_off": "also switch off the vendor's flags that a kill covers, for programs without flagbrake (true)",
     },
     "engine": {"interval": "seconds between ticks", "silent_after": "seconds after which a silent engine is an alarm"},
 }
@@ -90,6 +91,7 @@ class Config:
     kill_wait: float = 5.0
     kill_trust: float = 15.0
     kill_flags: bool = False
+    kill_vendor_off: bool = True
     engine_interval: float = 1.0
     engine_silent_after: float = 30.0
     notify: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
@@ -233,6 +235,7 @@ def _flatten(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         "kill_wait": kill.get("wait"),
         "kill_trust": kill.get("trust"),
         "kill_flags": kill.get("flags"),
+        "kill_vendor_off": kill.get("vendor_off"),
         "engine_interval": engine.get("interval"),
         "engine_silent_after": engine.get("silent_after"),
     }
@@ -256,7 +259,7 @@ def _typed(values: dict[str, Any], base: Path) -> dict[str, Any]:
             case "use" | "project" | "environment":
                 if not isinstance(value, str) or not value or "/" in value:
                     raise ConfigError(f"'{key}' is {value!r}.", cure=f'{key} = "name", without a slash')
-            case "allow_missing" | "single_controller" | "kill_flags":
+            case "allow_missing" | "single_controller" | "kill_flags" | "kill_vendor_off":
                 values[key] = _truth(key.replace("kill_", "kill.", 1), value)
             case "state_dir":
                 values[key] = base / Path(str(value)).expanduser()

@@ -45,9 +45,9 @@ def test_wrong_key(ready: Shell) -> None:
 
 
 def test_unknown_provider(ready: Shell) -> None:
-    """A provider that is not installed is told, with the line that installs it."""
-    (ready.folder / "flagbrake.toml").write_text('use = "split"\n[store]\nurl = "sqlite:///flagbrake.db"\n')
-    complaint(ready("flag", "list"), "No provider 'split'", "sql", "pip install 'flagbrake[split]'")
+    """A provider that is not installed is told, with those that are and what to do."""
+    (ready.folder / "flagbrake.toml").write_text('use = "posthog"\n[store]\nurl = "sqlite:///flagbrake.db"\n')
+    complaint(ready("flag", "list"), "No provider 'posthog'", "sql", "pip install")
 
 
 @pytest.mark.parametrize("percent", ["v2=150", "v2=-1", "v2=ten", "v2=0.0001"])

@@ -25,6 +25,7 @@ from flagbrake.kill.convention import covering
 from flagbrake.model.kill import Kill, Scope, ScopeKind
 from flagbrake.model.receipt import Hearing, LaneResult, RestoreReceipt, Standing, Took
 from flagbrake.model.state import FlagState, Replace
+from flagbrake.ports.kills import KillLane
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +197,14 @@ def _lift(plane: Plane, kills: Sequence[Kill], standing: Standing, wish: Wish) -
     holding = {lane for item in standing.kills if item.kill.id in wanted for lane in item.lanes}
     holding |= {lane for lane, _ in standing.unread}
     asked = (*plane.lanes, *plane.watched)
-    lanes = [lane for lane in asked if lane.name in holding or lane.in_part]
-    deed = lifting(by=wish.by, reason=wish.reason)
-    return Fanout(lanes, list({k.id: k for k in kills}.values()), deed, deadline=plane.deadlines.lane).outcomes()
+    deed, distinct = lifting(by=wish.by, reason=wish.reason), list({k.id: k for k in kills}.values())
+
+    def lift(lanes: Sequence[KillLane]) -> tuple[LaneOutcome, ...]:
+        return Fanout(lanes, distinct, deed, deadline=plane.deadlines.lane).outcomes()
+
+    # First the vendor's own flags come back: who is let go then finds what was there before.
+    flags = lift([lane for lane in asked if lane.in_part])
+    return flags + lift([lane for lane in asked if lane.name in holding and not lane.in_part])
 
 
 def _hearing(plane: Plane, outcomes: Sequence[LaneOutcome], since: Any, wish: Wish) -> Hearing:

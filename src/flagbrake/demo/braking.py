@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from flagbrake.demo.settings import FLAG, SCOPE
@@ -62,18 +63,28 @@ def restore(stage: Stage, before: FlagState, versions_before: set[str]) -> None:
         seconds=_PATIENCE_SECONDS,
         why="the return of every worker",
     )
+    # A vendor tells its flag to the processes in its own time; until then they serve what is safe.
+    stage.crew.wait(
+        lambda: all(worker.last("beat", "version") in versions_before for worker in workers),
+        seconds=_PATIENCE_SECONDS,
+        why="every worker to answer with what was there before",
+    )
     back = max(worker.last("resumed", "at") - started for worker in workers) / 1e6
     after = stage.plane.control.read(FLAG)
     standing = stage.plane.store.kills.read().kills
     show.facts([("before the kill", _print_of(before)), ("after the restore", _print_of(after))])
-    versions = {worker.last("resumed", "version") for worker in workers}
+    versions = {worker.last("beat", "version") for worker in workers}
     show.say(f"all workers answer again, with {', '.join(sorted(versions))}; the last after {back:.0f} ms", "bold")
     account.fact("restore to last worker back", f"{back:.0f} ms")
-    held = _print_of(before) == _print_of(after) and not standing and versions == versions_before
+    held = _definition(before) == _definition(after) and not standing and versions == versions_before
     account.promise("restore brought back exactly what was there", held=held)
 
 
 def _print_of(state: FlagState) -> str:
-    """The flag as the provider keeps it, in one line: its version and the checksum of its whole document."""
-    document = checksum(dumps({"flag": flag_to_data(state.flag), "native": state.native}))
-    return f"version {state.version}, document {document}"
+    """The flag as the provider keeps it, in one line: its version and the checksum of its definition."""
+    return f"version {state.version}, definition {_definition(state)}"
+
+
+def _definition(state: FlagState) -> str:
+    # Without the version: a vendor whose flag was switched off for the kill has counted its writes.
+    return checksum(dumps(flag_to_data(replace(state.flag, version=0))))

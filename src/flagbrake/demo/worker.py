@@ -40,6 +40,8 @@ class Report:
         self.failures: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.halted = False
+        #: What the last run was given.
+        self.version = ""
         self._next_beat = 0.0
 
     def line(self, event: str, **facts: Any) -> None:
@@ -53,7 +55,7 @@ class Report:
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + _BEAT_SECONDS
-        self.line("beat", runs=self.runs, failures=self.failures, errors=self.errors, calls=calls)
+        self.line("beat", runs=self.runs, failures=self.failures, errors=self.errors, calls=calls, version=self.version)
 
 
 class Worker:
@@ -96,6 +98,7 @@ class Worker:
         with flagbrake.run(FLAG, asker, default="v1") as run:
             flagbrake.halt.check()
             version: str = run.value
+            self.report.version = version
             self._resumed(version)
             try:
                 check(self.library, question, self.agents[version].answer(question.text))
