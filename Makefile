@@ -51,6 +51,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench startup
 	$(BIN)/python -m tests.bench evaluation
 	$(BIN)/python -m tests.bench propagation
+	$(BIN)/python -m tests.bench launchdarkly
 
 # Long proofs; `make test` runs their seeded short forms, docs/proofs/ holds the last full results.
 proof-flagd-twin: $(VENV)/.test

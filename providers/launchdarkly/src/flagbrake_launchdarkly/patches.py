@@ -166,7 +166,9 @@ def replaced(
     config = rep["environments"][environment]
     written = flag_to_sdk(meant, names={key: other.names for key, other in others.items()})
     refuse_losses(written)
-    found: list[Instruction] = [
+    # An archived flag comes back before anything of it is changed.
+    found: list[Instruction] = [{"kind": "restoreFlag"}] if rep.get("archived") and not meant.archived else []
+    found += [
         {"kind": "updateFallthroughVariationOrRollout", **serve(meant.default, variations)},
         *_off(meant, config, variations),
     ]
@@ -226,8 +228,8 @@ def _described(rep: Mapping[str, Any], meant: Flag) -> Iterator[Instruction]:
         yield {"kind": "addTags", "values": sorted(want - have)}
     if (rep.get("description") or "") != meant.description:
         yield {"kind": "updateDescription", "value": meant.description}
-    if bool(rep.get("archived")) != meant.archived:
-        yield {"kind": "archiveFlag" if meant.archived else "restoreFlag"}
+    if meant.archived and not rep.get("archived"):
+        yield {"kind": "archiveFlag"}
 
 
 def put_back(rep: Mapping[str, Any], environment: str, native: Mapping[str, Any]) -> list[Json]:
