@@ -30,7 +30,17 @@ from flagbrake.ports.control import FlagControl
 from flagbrake.rest import Rest
 from flagbrake_unleash import errors
 from flagbrake_unleash.edit import distributed, switched
-from flagbrake_unleash.planning import Call, Place, canonical, document_of, documents_of, native, ordered, plan
+from flagbrake_unleash.planning import (
+    Call,
+    Place,
+    canonical,
+    document_of,
+    documents_of,
+    in_place,
+    native,
+    ordered,
+    plan,
+)
 from flagbrake_unleash.translate import Document, Part, check_flag, feature_from_flag, flag_from_feature, segment_from
 
 _log = logging.getLogger("flagbrake.unleash")
@@ -203,14 +213,12 @@ class UnleashControl(FlagControl):
             fields = {name: meant[name] for name in ("name", "type", "description", "impressionData")}
             self._rest.send("POST", f"/projects/{self._project}/features", json=fields)
             now = self._document(key)
-        calls = list(plan(place, now, meant))
-        if calls and native(now)["strategies"] != meant["strategies"]:
-            for call in calls:
-                self._send(call)
-            now = self._document(key)
-            calls = list(ordered(place, now, meant))
-        for call in calls:
+        for call in plan(place, now, meant):
             self._send(call)
+        if not in_place(now, meant):
+            now = self._document(key)
+            for call in ordered(place, now, meant):
+                self._send(call)
         if meant["enabled"] and not now["enabled"]:
             self._send(Call("POST", f"{place.here}/on"))
 

@@ -17,7 +17,7 @@ _FIELDS = ("type", "description", "impressionData", "stale")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. ``{n}`` in the body's ids stands for the number that the n-th new strategy was given."""
+    """One request of the admin API."""
 
     method: str
     path: str
@@ -110,9 +110,9 @@ def plan(place: Place, now: Part, meant: Part) -> Iterator[Call]:
     for number, strategy in enumerate(meant["strategies"]):
         old = pairs.get(number)
         if old is None:
-            yield Call("POST", f"{place.here}/strategies", {**_sent(strategy), "sortOrder": number})
+            yield Call("POST", f"{place.here}/strategies", {**bare(strategy), "sortOrder": number})
         elif bare(old) != bare(strategy):
-            yield Call("PUT", f"{place.here}/strategies/{old['id']}", {**_sent(strategy), "sortOrder": number})
+            yield Call("PUT", f"{place.here}/strategies/{old['id']}", {**bare(strategy), "sortOrder": number})
     kept = {old["id"] for old in pairs.values()}
     for old in now["strategies"]:
         if old["id"] not in kept:
@@ -133,6 +133,13 @@ def ordered(place: Place, now: Part, meant: Part) -> Iterator[Call]:
         left.remove(found)
         order.append({"id": found["id"], "sortOrder": number})
     yield Call("POST", f"{place.here}/strategies/set-sort-order", order)
+
+
+def in_place(now: Part, meant: Part) -> bool:
+    """True if every strategy stays where it is: none is new, gone or moved."""
+    pairs = paired(now["strategies"], meant["strategies"])
+    alike = len(now["strategies"]) == len(meant["strategies"]) == len(pairs)
+    return alike and all(pairs[n] is strategy for n, strategy in enumerate(now["strategies"]))
 
 
 def paired(now: Sequence[Part], meant: Sequence[Part]) -> dict[int, Part]:
@@ -159,10 +166,6 @@ def _alike(one: Part, two: Part) -> bool:
 def _role(strategy: Part) -> Any:
     mark = mark_of(strategy)
     return (mark.get("rule"), mark.get("target"), bool(strategy["constraints"]) and "denied" not in mark)
-
-
-def _sent(strategy: Part) -> Document:
-    return bare(strategy)
 
 
 def _tags(place: Place, now: Sequence[Part], meant: Sequence[Part]) -> Iterator[Call]:

@@ -60,8 +60,8 @@ class UnleashProvider(FlagProvider):
         self._count_variant: Callable[..., Any] = _no_engine
         self._free: Callable[..., Any] = _no_engine
         self._engine: Any = None
-        self._state = ""
-        self._trouble = ""
+        self._outcome = self._emitted = self._trouble = ""
+        self._starting = False
         self._saying = threading.RLock()
         self._sequence = itertools.count(1)
         self._sdk_of_parent: Sdk | None = None
@@ -154,28 +154,33 @@ class UnleashProvider(FlagProvider):
         """Start the SDK; return when it has data: the server's, or those of the cache or bootstrap file.
 
         Raises:
-            NotAllowed: the server refuses the token and there are no data to go on with.
+            NotAllowed: the server refuses the token.
             VendorUnavailable: no data in time. The SDK goes on trying; READY tells when they are here.
             ConfigError: streaming is asked for and the server has none; a bootstrap file that cannot be read.
         """
-        if self._sdk is None:
-            _living.add(self)
-            self._make()
-        else:
-            self._sdk.refresh()
-        if self._raw is not None and self._state != "refused":
-            return
-        trouble, refused = self._trouble, self._state == "refused"
-        if refused:
+        self._starting = True
+        try:
+            if self._sdk is None:
+                _living.add(self)
+                self._make()
+            else:
+                self._sdk.refresh()
+        finally:
+            self._starting = False
+        if self._outcome == "refused":
+            trouble = self._trouble
             self.stop()
             raise NotAllowed(trouble, cure="a backend token of this environment")
-        raise VendorUnavailable(trouble or "Unleash sent no features.", cure="look whether its address is right")
+        if self._raw is not None:
+            self._emitted = "fetched"  # READY is the SDK's to say; a fetch that failed is told after the next one
+            return
+        raise VendorUnavailable(self._trouble or "Unleash sent no features.", cure="look whether its address is right")
 
     def stop(self) -> None:
         """Stop the SDK; its threads, connections and last metrics go with it."""
         sdk, self._sdk = self._sdk, None
         _living.discard(self)
-        self._state = ""
+        self._outcome = self._emitted = ""
         self._raw = None
         if sdk is not None:
             sdk.stop()
@@ -252,22 +257,25 @@ class UnleashProvider(FlagProvider):
         return {key: feature.document for key, feature in self._features.items()}
 
     def _told(self, outcome: Outcome, message: str) -> None:
-        """Events, once per change of state."""
+        """How a fetch ended: a change of state is told, once."""
         with self._saying:
-            before, self._state, self._trouble = self._state, outcome.value, message
-            if before == outcome.value:
+            self._outcome, self._trouble = outcome.value, message
+            if self._starting or self._sdk is None:
                 return
-            if outcome.value == "fetched":
-                if before and not self._serving and self._raw is not None and self._sdk is not None:
-                    self._serving = True  # the start had given up; this is the recovery it promised
-                if before and self._serving:
-                    self.emit_provider_ready(ProviderEventDetails(message="Unleash answers again."))
-            elif self._serving:
-                _log.warning("%s Flags are served as they were.", message)
-                if outcome.value == "refused":
-                    self.emit_provider_error(ProviderEventDetails(message=message, error_code=ErrorCode.GENERAL))
-                else:
-                    self.emit_provider_stale(ProviderEventDetails(message=message))
+            if outcome.value == "fetched" and not self._serving and self._raw is not None:
+                self._serving = True  # the start had given up; this is the recovery it promised
+            if not self._serving or self._emitted == outcome.value:
+                return
+            self._emitted = outcome.value
+        if outcome.value == "fetched":
+            self.emit_provider_ready(ProviderEventDetails(message="Unleash answers again."))
+            return
+        _log.warning("%s Flags are served as they were.", message)
+        if outcome.value == "refused":
+            # Not fatal: the SDK would stop asking, and what is known is better than every caller's default.
+            self.emit_provider_error(ProviderEventDetails(message=message, error_code=ErrorCode.GENERAL))
+        else:
+            self.emit_provider_stale(ProviderEventDetails(message=message))
 
 
 def _merged(
