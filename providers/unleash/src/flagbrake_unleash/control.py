@@ -26,10 +26,10 @@ from flagbrake.model.state import (
     SetOn,
     Support,
 )
-from flagbrake.ports.control import FlagControl
+from flagbrake.ports.control import FlagControl, Remark
 from flagbrake.rest import Rest
 from flagbrake_unleash import errors
-from flagbrake_unleash.edit import distributed, switched
+from flagbrake_unleash.edit import check_flag, distributed, switched
 from flagbrake_unleash.planning import (
     Call,
     Place,
@@ -41,7 +41,7 @@ from flagbrake_unleash.planning import (
     ordered,
     plan,
 )
-from flagbrake_unleash.translate import Document, Part, check_flag, feature_from_flag, flag_from_feature, segment_from
+from flagbrake_unleash.translate import Document, Part, feature_from_flag, flag_from_feature, segment_from
 
 _log = logging.getLogger("flagbrake.unleash")
 
@@ -122,6 +122,33 @@ class UnleashControl(FlagControl):
     def segments(self) -> Iterator[Segment]:
         """All segments."""
         yield from (segment_from(document) for document in self._segments())
+
+    def spelt(self, flag: Flag) -> Flag:
+        """The definition in Unleash's dialect, dealt by its hash."""
+        asked = (v for rule in flag.rules for clause in rule.clauses if clause.op is Op.SEGMENT for v in clause.values)
+        numbers = {str(name): number for number, name in enumerate(dict.fromkeys(asked))}
+        document = canonical(feature_from_flag(flag, numbers))
+        shown = flag_from_feature(document, {number: name for name, number in numbers.items()})
+        return replace(shown, tags=flag.tags, description=flag.description, archived=flag.archived)
+
+    def remarks(self) -> Iterator[Remark]:
+        """Does the token read here, and does the environment want change requests, by which a kill would be refused?"""
+        count = sum(1 for _ in documents_of(self._export()))
+        yield Remark(f"the admin token reads {count} flags of '{self._project}' in '{self._environment}'")
+        try:
+            config = self._rest.get(f"/projects/{quote(self._project, safe='')}/change-requests/config").json()
+        except NotFound:
+            return  # the open-source edition has none
+        wanted = any(
+            e.get("environment") == self._environment and e.get("changeRequestEnabled")
+            for e in (config if isinstance(config, list) else ())
+        )
+        if wanted:
+            yield Remark(
+                f"changes in '{self._environment}' want a change request: turning a flag off is refused as well.",
+                fine=False,
+                cure="a token that may bypass them, and kills through the store",
+            )
 
     def close(self) -> None:
         """Close the connections."""

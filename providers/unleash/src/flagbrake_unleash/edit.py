@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from flagbrake.errors import InvalidInput
 from flagbrake.model.flag import Distribution, Flag, Serve
-from flagbrake.model.values import WHOLE
+from flagbrake.model.values import MISMATCH, WHOLE, coerce
 from flagbrake_unleash.translate import (
     Document,
     feature_from_flag,
     is_plain,
     mark_of,
     owned_strategy,
+    shares_of,
 )
 
 
@@ -91,3 +92,29 @@ def _owned(key: str, share: int) -> Document:
         "segments": [],
         "variants": [],
     }
+
+
+def check_flag(flag: Flag) -> None:
+    """Refuse a definition that nobody could serve.
+
+    Raises:
+        InvalidInput: no variants, an unknown one served, or a value of another kind.
+    """
+    names = flag.variant_names
+    served = [flag.default, *(rule.serve for rule in flag.rules), *(t.variant for t in flag.targets)]
+    asked = [name for serve in served for name in shares_of(serve)] + ([flag.off_variant] if flag.off_variant else [])
+    unknown = next((name for name in asked if name not in names), None)
+    if not names or unknown is not None:
+        raise InvalidInput(
+            f"Flag '{flag.key}' has no variant '{unknown}'." if names else f"Flag '{flag.key}' has no variants.",
+            cure=" or ".join(names) or "at least one",
+        )
+    for variant in flag.variants:
+        if coerce(variant.value, flag.kind) is MISMATCH:
+            raise InvalidInput(
+                f"Variant '{variant.name}' of flag '{flag.key}' is no {flag.kind.value}.", cure="its kind"
+            )
+    for serve in served:
+        shares = shares_of(serve)
+        if sum(shares.values()) != WHOLE or any(not 0 <= s <= WHOLE for s in shares.values()):
+            raise InvalidInput(f"The shares of flag '{flag.key}' do not make 100 %.", cure="shares that add up to 100")

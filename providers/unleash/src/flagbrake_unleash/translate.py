@@ -32,7 +32,7 @@ from flagbrake.model.flag import (
     Variant,
     Weight,
 )
-from flagbrake.model.values import MISMATCH, WHOLE, FlagKind, coerce, kind_of, percent_of
+from flagbrake.model.values import MISMATCH, WHOLE, FlagKind, kind_of, percent_of
 from flagbrake_unleash.constraints import (
     MOST_VALUES,
     USER_ID,
@@ -370,7 +370,7 @@ class _Writing:
         }
 
     def _weighted(self, serve: Serve, stickiness: str, *, everything: bool) -> list[Document]:
-        shares = _shares(serve)
+        shares = shares_of(serve)
         for share in shares.values():  # in the order in which they were named
             _whole_percent(share, self.flag.key)
         made: list[Document] = []
@@ -399,7 +399,7 @@ class _Writing:
         return self.group or self.flag.key, self.stickiness or "default"
 
     def _true_share(self, serve: Serve) -> int:
-        return _whole_percent(sum(s for name, s in _shares(serve).items() if self._value(name)), self.flag.key)
+        return _whole_percent(sum(s for name, s in shares_of(serve).items() if self._value(name)), self.flag.key)
 
     def _value(self, name: str) -> Any:
         found = self.flag.variant(name)
@@ -427,13 +427,14 @@ def _can_be_plain(flag: Flag) -> bool:
         return False
     if sum(t.variant != true for t in flag.targets) > 1:
         return False
-    taken = [_shares(serve).get(true, 0) for serve in serves]
+    taken = [shares_of(serve).get(true, 0) for serve in serves]
     # A unit that one strategy passes over is asked again by the next: only the last that takes any may be partial.
     last = max((n for n, share in enumerate(taken) if share), default=0)
     return all(share == WHOLE for share in taken[:last])
 
 
-def _shares(serve: Serve) -> dict[str, int]:
+def shares_of(serve: Serve) -> dict[str, int]:
+    """The shares of a serve by variant, of 100,000."""
     if isinstance(serve, str):
         return {serve: WHOLE}
     found: dict[str, int] = {}
@@ -479,29 +480,3 @@ def _dependency(prerequisite: Prerequisite) -> Document:
         return {"feature": prerequisite.flag, "enabled": False, "variants": []}
     variants = [] if prerequisite.variants == ("on",) else list(prerequisite.variants)
     return {"feature": prerequisite.flag, "enabled": True, "variants": variants}
-
-
-def check_flag(flag: Flag) -> None:
-    """Refuse a definition that nobody could serve.
-
-    Raises:
-        InvalidInput: no variants, an unknown one served, or a value of another kind.
-    """
-    names = flag.variant_names
-    served = [flag.default, *(rule.serve for rule in flag.rules), *(t.variant for t in flag.targets)]
-    asked = [name for serve in served for name in _shares(serve)] + ([flag.off_variant] if flag.off_variant else [])
-    unknown = next((name for name in asked if name not in names), None)
-    if not names or unknown is not None:
-        raise InvalidInput(
-            f"Flag '{flag.key}' has no variant '{unknown}'." if names else f"Flag '{flag.key}' has no variants.",
-            cure=" or ".join(names) or "at least one",
-        )
-    for variant in flag.variants:
-        if coerce(variant.value, flag.kind) is MISMATCH:
-            raise InvalidInput(
-                f"Variant '{variant.name}' of flag '{flag.key}' is no {flag.kind.value}.", cure="its kind"
-            )
-    for serve in served:
-        shares = _shares(serve)
-        if sum(shares.values()) != WHOLE or any(not 0 <= s <= WHOLE for s in shares.values()):
-            raise InvalidInput(f"The shares of flag '{flag.key}' do not make 100 %.", cure="shares that add up to 100")
