@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
+import httpx
 import pytest
 from openfeature import api
 from openfeature.client import OpenFeatureClient
@@ -17,8 +20,9 @@ from openfeature.provider.no_op_provider import NoOpProvider
 
 from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import ApprovalRequired, Conflict, NotAllowed, RetryLater, Unavailable
-from flagbrake.model.flag import Flag, Variant, ramp
-from flagbrake.model.state import SetDistribution, SetOn
+from flagbrake.model.clause import Attribute, Clause, Op
+from flagbrake.model.flag import Flag, Rule, Variant, ramp
+from flagbrake.model.state import Replace, SetDistribution, SetOn
 from flagbrake.model.values import FlagKind
 from flagbrake.testing import MemoryLock
 from flagbrake_launchdarkly.provider import LaunchDarklyProvider
@@ -227,14 +231,6 @@ def test_reads_outlive_a_short_storm(launchdarkly: Vendor, writer: FlagWriter) -
     assert writer.apply(SetOn("model", on=False), by="ann").flag.on is False
 
 
-def test_a_pending_change_that_would_break_is_an_approval(launchdarkly: Vendor, writer: FlagWriter) -> None:
-    """400 for a scheduled change or an approval request that waits is ApprovalRequired, with the cure."""
-    body = {"code": "invalid_request", "message": "this change would cause a pending scheduled change to fail"}
-    launchdarkly.emulator.faults.add("/api/v2/flags/*", method="PATCH", status=400, body=body)
-    with pytest.raises(ApprovalRequired, match="Try: wait for the pending change"):
-        writer.apply(SetOn("model", on=False), by="ann")
-
-
 def test_a_stale_document_is_a_conflict(launchdarkly: Vendor, writer: FlagWriter) -> None:
     """409 of LaunchDarkly's own lock is Conflict."""
     launchdarkly.emulator.faults.add("/api/v2/flags/*", method="PATCH", status=409)
@@ -255,10 +251,54 @@ def test_a_token_that_may_only_read(launchdarkly: Vendor) -> None:
     assert "api-wrong-and-secret" not in f"{refused.value} {wrong!r}"
 
 
+def _started_release(vendor: Vendor) -> str:
+    """A guarded release by LaunchDarkly itself, from v1 to v2; its path."""
+    ids = [variation["_id"] for variation in vendor.emulator.flag("model")["variations"]]
+    clause = {"contextKind": "user", "attribute": "kind", "op": "in", "values": ["user"], "negate": False}
+    body = {
+        "originalVariationId": ids[0],
+        "targetVariationId": ids[1],
+        "metrics": [{"metricKey": "errors"}],
+        "phases": [{"clauses": [clause], "steps": [{"allocation": 10_000, "durationMillis": 60_000}]}],
+    }
+    made = _beta(vendor, "POST", "", body)
+    return str(made["id"])
+
+
+def _beta(vendor: Vendor, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    emulator = vendor.emulator
+    url = f"{emulator.url}/api/v2/projects/default/flags/model/environments/{ENVIRONMENT}"
+    headers = {"Authorization": emulator.api_token, "LD-API-Version": "beta"}
+    answer = httpx.request(method, f"{url}/releases{path}", json=body, headers=headers)
+    assert answer.status_code < 300, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def test_a_release_of_launchdarkly_owns_the_weights(launchdarkly: Vendor, writer: FlagWriter) -> None:
-    """While LaunchDarkly releases the flag itself a split is refused; a kill is not."""
-    release = {"items": [{"id": "r", "kind": "guarded", "status": "in_progress"}], "totalCount": 1}
-    launchdarkly.emulator.faults.add("/api/v2/projects/*/releases", status=200, body=release)
+    """While LaunchDarkly releases the flag itself a split is refused, a kill is not; when it ended both work."""
+    release = _started_release(launchdarkly)
+    split = SetDistribution("model", ramp("v2", 10_000, "v1"))
     with pytest.raises(Conflict, match="guarded, in_progress"):
-        writer.apply(SetDistribution("model", ramp("v2", 10_000, "v1")), by="ann")
+        writer.apply(split, by="ann")
+    assert writer.apply(SetOn("model", on=False), by="ann").flag.on is False
+    _beta(launchdarkly, "PUT", f"/{release}/stop", {"resolution": "roll_back_all_phases_and_remove_pending_phases"})
+    assert writer.apply(split, by="ann").flag.on is False
+
+
+def test_a_scheduled_change_that_would_break(launchdarkly: Vendor, writer: FlagWriter) -> None:
+    """A change after which a scheduled one could not be made is refused as an approval, and nothing is written."""
+    rule = Rule("r", (Clause(Attribute(("plan",)), Op.IN, ("pro",)),), "v2")
+    launchdarkly.put(replace(FLAG, rules=(rule,)))
+    emulator = launchdarkly.emulator
+    later = [{"kind": "removeValuesFromClause", "ruleId": "r", "clauseId": "c", "values": []}]
+    rules = emulator.flag("model")["environments"][ENVIRONMENT]["rules"]
+    later[0]["clauseId"] = rules[0]["clauses"][0]["_id"]
+    url = f"{emulator.url}/api/v2/projects/default/flags/model/environments/{ENVIRONMENT}/scheduled-changes"
+    body = {"executionDate": int((time.time() + 3600) * 1000), "instructions": later}
+    assert httpx.post(url, json=body, headers={"Authorization": emulator.api_token}).status_code == 201
+    before = emulator.flag("model")
+    with pytest.raises(ApprovalRequired, match=r"scheduled change.*Try: wait for the pending change"):
+        writer.apply(Replace(FLAG), by="ann")
+    assert emulator.flag("model") == before
     assert writer.apply(SetOn("model", on=False), by="ann").flag.on is False
