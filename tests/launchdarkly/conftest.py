@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,9 @@ from tests.launchdarkly.vendor import Vendor, vendor
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker process has the emulator of a class, and so all tests that need it."""
-    for item in items:
-        if "harness" in getattr(item, "fixturenames", ()):
+    here = Path(__file__).parent
+    for item in items:  # of the whole run
+        if here in item.path.parents and "harness" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(f"launchdarkly-{item.nodeid.split('::')[1]}"))
 
 
