@@ -89,6 +89,15 @@ def test_commands_by_hand(true_vendor: Vendor, shell: Shell) -> None:
         api.shutdown()
 
 
+def test_doctor_looks_at_the_server(shell: Shell) -> None:
+    """``doctor --live`` finds both tokens of use; its self-test ramps, turns off, restores and archives its own flag."""
+    findings = shell.ok("doctor", "--live", "--selftest", "--json").data
+    text = str(findings)
+    assert "the agents' key works" in text
+    assert "the admin token reads" in text
+    assert "failure" not in text
+
+
 def test_without_a_store(true_vendor: Vendor, tmp_path: Path) -> None:
     """Level 0: a backend token and nothing else. A kill travels as an Unleash feature and stops the agent."""
     (tmp_path / "home").mkdir()

@@ -238,7 +238,7 @@ class UnleashControl(FlagControl):
         place = self._place(key)
         if now is None:
             fields = {name: meant[name] for name in ("name", "type", "description", "impressionData")}
-            self._rest.send("POST", f"/projects/{self._project}/features", json=fields)
+            self._rest.send("POST", f"/projects/{quote(self._project, safe='')}/features", json=fields)
             now = self._document(key)
         for call in plan(place, now, meant):
             self._send(call)
@@ -290,7 +290,7 @@ class UnleashControl(FlagControl):
 
     def _revived(self, key: str) -> Document | None:
         try:
-            self._rest.send("POST", f"/projects/{self._project}/revive", json={"features": [key]})
+            self._rest.send("POST", f"/projects/{quote(self._project, safe='')}/revive", json={"features": [key]})
             return self._document(key, nearest=False)
         except (NotFound, InvalidInput, Conflict):
             return None
@@ -300,7 +300,7 @@ class UnleashControl(FlagControl):
         return self._rest.send("POST", "/features-batch/export", json=body).json()
 
     def _no_flag(self, key: str) -> NotFound:
-        listed = self._rest.get("/search/features", {"limit": 100, "query": key[:3]}).json() if key else {}
+        listed = self._rest.get(f"/projects/{quote(self._project, safe='')}/features").json()
         names = [f["name"] for f in listed.get("features") or ()]
         return errors.no_flag(key, names, self.environment)
 
