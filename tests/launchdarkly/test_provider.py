@@ -196,6 +196,32 @@ def test_offline() -> None:
         assert set(threading.enumerate()) == before
 
 
+def malformed(vendor: Vendor, key: str) -> None:
+    """A flag whose rollout weight is no integer: the SDK refuses everything that came with it."""
+    import copy
+
+    account = vendor.emulator.account
+    with account.lock:
+        spoilt = copy.deepcopy(account.flags[key])
+        weights = [{"variation": 0, "weight": 50_000.5}, {"variation": 1, "weight": 49_999.5}]
+        spoilt["environments"][ENVIRONMENT]["fallthrough"] = {"rollout": {"variations": weights}}
+        account.commit_flag(key, spoilt, by="back door")
+
+
+def test_a_document_that_the_sdk_cannot_read(launchdarkly: Vendor) -> None:
+    """One malformed flag takes no other with it: at a start the others are served, later its last good version is."""
+    launchdarkly.put(flag("good"))
+    launchdarkly.put(flag("bad"))
+    with started(launchdarkly.provider()) as provider:
+        malformed(launchdarkly, "bad")
+        launchdarkly.put(flag("good", default="v2"))
+        wait_until(lambda: ask(provider, "good").value == "two", why="the others are followed")
+        assert ask(provider, "bad").value == "one"
+        with started(launchdarkly.provider()) as fresh:
+            assert ask(fresh, "good").value == "two"
+            assert str(ask(fresh, "bad").error_code) == "FLAG_NOT_FOUND"
+
+
 def test_a_plain_start_warns_of_nothing(launchdarkly: Vendor, caplog: pytest.LogCaptureFixture) -> None:
     """The SDK's warning about a start that was not waited for is not the reader's business."""
     launchdarkly.put(flag("quiet"))

@@ -193,6 +193,7 @@ class LaunchDarklyProvider(FlagProvider):
             self._settled.wait(self.options.timeout)
         if self._arrived:
             self._await_sdk()
+        if self._arrived or self._has_some():
             self._emitted = "ready"
             return
         self._emitted = "error"
@@ -272,7 +273,13 @@ class LaunchDarklyProvider(FlagProvider):
             self._say("ready", self.emit_provider_ready, "LaunchDarkly's data flows again")
         self._settled.set()
 
+    def _has_some(self) -> bool:
+        """Data came, and the SDK broke the stream off over one document in it: the rest is better than nothing."""
+        return self._received is not None and bool(self._received.initialized) and not self._refusal
+
     def _interrupted(self, message: str) -> None:
+        if self._has_some():
+            self._settled.set()
         if self._serving:
             self._say("stale", self.emit_provider_stale, f"{message}; the last known flags are served")
 

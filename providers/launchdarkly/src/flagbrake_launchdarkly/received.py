@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -16,7 +17,10 @@ from flagbrake.model.clause import USER
 from flagbrake.model.values import MISMATCH, USE_DEFAULT
 from flagbrake_launchdarkly.names import DROPPED, NAMES, names_of
 
+_log = logging.getLogger("flagbrake.launchdarkly")
 _Node = tuple[VersionedDataKind, str]
+#: What the SDK's model raises for a document that is none.
+_MALFORMED: Final = (ValueError, TypeError, KeyError, AttributeError)
 
 
 class Told(NamedTuple):
@@ -163,8 +167,8 @@ class Received(FeatureStore):
 
     def init(self, all_data: Mapping[VersionedDataKind, Mapping[str, Any]]) -> None:
         """Take a whole new state."""
-        flags = {k: Known(FEATURES.decode(i)) for k, i in all_data.get(FEATURES, {}).items() if not _deleted(i)}
-        segments = {k: SEGMENTS.decode(i) for k, i in all_data.get(SEGMENTS, {}).items() if not _deleted(i)}
+        flags = _decoded(FEATURES, all_data, self.flags, Known)
+        segments = _decoded(SEGMENTS, all_data, self._segments, lambda segment: segment)
         with self._writing:
             old_flags, old_segments = self.flags, self._segments
             touched: set[_Node] = {(FEATURES, k) for k in _differing(old_flags, flags)}
@@ -181,9 +185,14 @@ class Received(FeatureStore):
 
     def upsert(self, kind: VersionedDataKind, item: Mapping[str, Any]) -> None:
         """Take a newer version of one item."""
-        decoded, key = kind.decode(item), item["key"]
+        key = item["key"]
         if _deleted(item):
             self.delete(kind, key, item["version"])
+            return
+        try:
+            decoded = kind.decode(item)
+        except _MALFORMED as error:
+            _log.error("LaunchDarkly sent %s '%s' that its SDK cannot read: %s", kind.namespace, key, error)
             return
         with self._writing:
             if self._version(kind, key) >= decoded.version:
@@ -223,6 +232,26 @@ class Received(FeatureStore):
     def _tell(self, changed: list[str]) -> None:
         if changed:
             self._changed(changed)
+
+
+def _decoded(
+    kind: VersionedDataKind,
+    all_data: Mapping[VersionedDataKind, Any],
+    old: Mapping[str, Any],
+    made: Callable[[Any], Any],
+) -> dict[str, Any]:
+    """The items of a kind; one that the SDK cannot read leaves its last good version, and takes no other with it."""
+    found: dict[str, Any] = {}
+    for key, item in all_data.get(kind, {}).items():
+        if _deleted(item):
+            continue
+        try:
+            found[key] = made(kind.decode(item))
+        except _MALFORMED as error:
+            _log.error("LaunchDarkly sent %s '%s' that its SDK cannot read: %s", kind.namespace, key, error)
+            if key in old:
+                found[key] = old[key]
+    return found
 
 
 def _deleted(item: Any) -> bool:
