@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,11 @@ from tests.unleash.servers import needed
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker process has the server, and so all tests that need it."""
+    here = Path(__file__).parent
     for item in items:
-        if {"quick_vendor", "true_vendor", "harness"}.intersection(getattr(item, "fixturenames", ())):
+        if item.path.is_relative_to(here) and {"quick_vendor", "true_vendor", "harness"}.intersection(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.xdist_group("unleash"))
 
 
