@@ -90,7 +90,7 @@ def test_commands_by_hand(true_vendor: Vendor, shell: Shell) -> None:
 
 
 def test_doctor_looks_at_the_server(shell: Shell) -> None:
-    """``doctor --live`` finds both tokens of use; its self-test ramps, turns off, restores and archives its own flag."""
+    """``doctor --live`` finds both tokens of use; its self-test ramps, kills, restores its own flag."""
     findings = shell.ok("doctor", "--live", "--selftest", "--json").data
     text = str(findings)
     assert "the agents' key works" in text

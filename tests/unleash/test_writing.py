@@ -67,12 +67,12 @@ def test_a_ramp_by_percents_and_back(quick_vendor: Vendor, tmp_path: Path, kind:
 def test_half_a_percent_is_refused_with_the_nearest_steps(quick_vendor: Vendor, tmp_path: Path) -> None:
     """12.5 %, which the server would take and serve as 0 %, is refused; 12 and 13 are named; nothing is written."""
     with writers(quick_vendor, tmp_path) as (writer, control):
-        writer.apply(Create(two_versions("half")), by="ann")
-        before = control.read("half").version
+        writer.apply(Create(two_versions("finer")), by="ann")
+        before = control.read("finer").version
         for change in (writer.apply, lambda c, by: control.apply(c, by=by)):
             with pytest.raises(InvalidInput, match=r"12\.5 %.*12 or 13"):
-                change(SetDistribution("half", ramp("v2", 12_500, "v1")), by="ann")
-        assert control.read("half").version == before
+                change(SetDistribution("finer", ramp("v2", 12_500, "v1")), by="ann")
+        assert control.read("finer").version == before
 
 
 def test_on_adds_no_strategy_for_everybody(quick_vendor: Vendor, tmp_path: Path) -> None:
