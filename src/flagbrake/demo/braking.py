@@ -65,7 +65,11 @@ def restore(stage: Stage, before: FlagState, versions_before: set[str]) -> None:
     )
     # A vendor tells its flag to the processes in its own time; until then they serve what is safe.
     stage.crew.wait(
-        lambda: all(worker.last("beat", "version") in versions_before for worker in workers),
+        lambda: all(
+            worker.last("beat", "version") in versions_before
+            and (worker.last("beat", "at") or 0) > worker.last("resumed", "at")
+            for worker in workers
+        ),
         seconds=_PATIENCE_SECONDS,
         why="every worker to answer with what was there before",
     )
