@@ -295,8 +295,8 @@ def reasons(split: Mapping[str, Any]) -> dict[str, Reason]:
     rollout = False
     for index, condition in enumerate(conditions):
         rollout = rollout or condition_type(condition) == ROLLOUT
-        partitions = condition.get("partitions") or ()
         partitions = list(condition.get("partitions") or ())
+        alone = len(partitions) == 1 and partitions[0]["size"] == 100
         if not alone or (gated and rollout):
             reason = Reason.SPLIT
         elif index == len(conditions) - 1 and for_everybody(condition):
