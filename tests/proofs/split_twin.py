@@ -104,8 +104,7 @@ class Theirs:
 
     def ask(self, flag: str, key: str, attributes: Mapping[str, Any]) -> tuple[str, str | None, str]:
         """Treatment, configuration and impression label, asked as our provider and the SDK's client ask."""
-        whose, given = split_context(EvaluationContext(key, attributes))
-        matching, bucketing = (whose, None) if isinstance(whose, str) else (whose.matching_key, whose.bucketing_key)
+        matching, bucketing, given = split_context(EvaluationContext(key, attributes))
         context = self._data.context_for(matching, [flag])
         found = self._evaluator.eval_with_context(matching, bucketing, flag, given, context)
         return found["treatment"], found["configurations"], found["impression"]["label"]

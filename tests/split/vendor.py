@@ -55,7 +55,7 @@ class Vendor:
 
 def _has(provider: SplitProvider, wanted: int) -> bool:
     connection = provider._connection
-    if not provider._serving or connection is None or connection.client is None:
+    if not provider._serving or connection is None or connection.asker is None:
         return True
     return connection.storage().get_change_number() >= wanted
 

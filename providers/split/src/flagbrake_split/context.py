@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from openfeature.evaluation_context import EvaluationContext
-from splitio.client.key import Key
 
 from flagbrake.evaluate.bucketing import unit_text
 from flagbrake.evaluate.vendors.split import plain
@@ -18,8 +17,8 @@ NOBODY: Final = "flagbrake-anonymous"
 _PLAIN: Final = frozenset((str, int, bool, float))
 
 
-def split_context(context: EvaluationContext) -> tuple[str | Key, dict[str, Any] | None]:
-    """The key and the attributes for one evaluation.
+def split_context(context: EvaluationContext) -> tuple[str, str | None, dict[str, Any] | None]:
+    """The matching key, the bucketing key (if it is another) and the attributes for one evaluation.
 
     * The targeting key is the matching key, the attribute ``bucketingKey`` (a text, a whole number) the other one.
     * Datetimes become whole seconds since 1970 (naive ones are UTC), Decimals numbers; tuples and sets lists.
@@ -27,10 +26,10 @@ def split_context(context: EvaluationContext) -> tuple[str | Key, dict[str, Any]
       Attribute` writes it: ``/org/name`` and, as the attribute of a context kind, ``org:name``.
     * None, bytes and arbitrary objects are left out.
     """
-    key: str | Key = context.targeting_key or NOBODY
+    key = context.targeting_key or NOBODY
     given = context.attributes
     if not given:
-        return key, None
+        return key, None, None
     attributes: dict[str, Any] = {}
     for name, value in given.items():
         if type(value) in _PLAIN:
@@ -39,10 +38,8 @@ def split_context(context: EvaluationContext) -> tuple[str | Key, dict[str, Any]
             attributes[name] = said
             if isinstance(said, dict):
                 _inside((name,), said, attributes)
-    bucketing = unit_text(given.get(BUCKETING_KEY))
-    if bucketing is not None:
-        key = Key(str(key), bucketing)
-    return key, attributes
+    bucketing = unit_text(given[BUCKETING_KEY]) if BUCKETING_KEY in given else None
+    return key, bucketing, attributes
 
 
 def _inside(path: tuple[str, ...], structure: Mapping[str, Any], attributes: dict[str, Any]) -> None:

@@ -30,13 +30,13 @@ from flagbrake.ports.provider import FlagProvider
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 if TYPE_CHECKING:
-    from splitio.client.key import Key
-
-    from flagbrake_split.connection import Connection
+    from flagbrake_split.connection import Asker, Connection
     from flagbrake_split.received import Known, Received
 
 _NO_FLAGS: Final[Mapping[str, Known]] = MappingProxyType({})
 _UNMET: Final = "prerequisites not met"
+#: The SDK takes no longer key.
+_LONGEST_KEY: Final = 250
 
 
 class SplitProvider(FlagProvider):
@@ -52,7 +52,7 @@ class SplitProvider(FlagProvider):
         self.options = options
         self._received: Received | None = None
         self._connection: Connection | None = None
-        self._context: Callable[[EvaluationContext], tuple[str | Key, dict[str, Any] | None]] | None = None
+        self._context: Callable[[EvaluationContext], tuple[str, str | None, dict[str, Any] | None]] | None = None
         self._settled = threading.Event()
         self._arrived = False
         self._refusal = ""
@@ -70,20 +70,17 @@ class SplitProvider(FlagProvider):
             OpenFeatureError: the flag is missing or damaged, or a split needs a targeting key.
         """
         connection, make = self._connection, self._context
-        client = connection.client if connection is not None else None
-        if connection is None or client is None or make is None:
+        asker = connection.asker if connection is not None else None
+        if asker is None or make is None:
             raise ProviderNotReadyError("Provider 'split' is not started.")
         known = self._known(flag_key)
         if known is None:
             raise FlagNotFoundError(f"Flag '{flag_key}' does not exist.")
-        key, attributes = make(context)
-        found = connection.found
-        found.result = None
-        treatment, _ = client.get_treatment_with_config(key, flag_key, attributes)
-        result = found.result
-        if result is None:
-            raise self._unanswered(flag_key)
-        impression = result["impression"]
+        key, bucketing, attributes = make(context)
+        if len(key) > _LONGEST_KEY or not key.strip():
+            raise GeneralError(f"Flag '{flag_key}' cannot be evaluated: the context's key is none that Split takes.")
+        result = asker.ask(key, bucketing, flag_key, attributes)
+        treatment, impression = result["treatment"], result["impression"]
         if impression["change_number"] != known.version:
             # It changed in the middle: tell the answer by the definition that gave it.
             known = self._known(flag_key) or known
@@ -96,7 +93,7 @@ class SplitProvider(FlagProvider):
             raise TargetingKeyMissingError(f"Flag '{flag_key}' is split by targeting key, and the context has none.")
         metadata = told.metadata
         if label == _UNMET:
-            metadata = {**metadata, "prerequisite": self._unmet(known, client, key, attributes)}
+            metadata = {**metadata, "prerequisite": _unmet(known, asker, key, bucketing, attributes)}
         return FlagResolutionDetails(value, None, None, told.reason, treatment, metadata)
 
     def _known(self, flag_key: str) -> Known | None:
@@ -108,21 +105,6 @@ class SplitProvider(FlagProvider):
         assert self._connection is not None
         split = self._connection.storage().get(flag_key)
         return None if split is None else Known(split)
-
-    def _unmet(self, known: Known, client: Any, key: str | Key, attributes: dict[str, Any] | None) -> str:
-        """The first prerequisite that was not met; asked without an impression, as the SDK asks it."""
-        matching, bucketing = (key, None) if isinstance(key, str) else (key.matching_key, key.bucketing_key)
-        for name, wanted in known.prerequisites:
-            data = client._context_factory.context_for(matching, [name])  # noqa: SLF001 - see Connection
-            answer = client._evaluator.eval_with_context(matching, bucketing, name, attributes, data)  # noqa: SLF001
-            if answer["treatment"] not in wanted:
-                return name
-        return ""
-
-    def _unanswered(self, flag_key: str) -> GeneralError | ProviderNotReadyError:
-        if not self._arrived:
-            return ProviderNotReadyError("Provider 'split' has no data yet.")
-        return GeneralError(f"Flag '{flag_key}' cannot be evaluated: the context's key is none that Split takes.")
 
     def keys(self) -> Collection[str]:
         """The names of all flags received."""
@@ -156,13 +138,13 @@ class SplitProvider(FlagProvider):
 
         Split's events belong to a key: without a targeting key there is none, and nothing is sent.
         """
-        client = self._connection.client if self._connection is not None else None
+        asker = self._connection.asker if self._connection is not None else None
         key = evaluation_context.targeting_key if evaluation_context is not None else None
-        if client is None or not key or not self._serving:
+        if asker is None or not key or not self._serving:
             return
         details = tracking_event_details or TrackingEventDetails()
         properties = {name: _property(value) for name, value in details.attributes.items()}
-        client.track(key, self.options.track_traffic_type, tracking_event_name, details.value, properties or None)
+        asker.client.track(key, self.options.track_traffic_type, tracking_event_name, details.value, properties or None)
 
     # --- lifecycle ------------------------------------------------------------------------------------
 
@@ -281,6 +263,14 @@ class SplitProvider(FlagProvider):
     def _facts(self) -> dict[str, bool | str | int | float]:
         # Handlers run in a pool, in any order: the sequence tells which came first.
         return {"sequence": next(self._sequence)}
+
+
+def _unmet(known: Known, asker: Asker, key: str, bucketing: str | None, attributes: dict[str, Any] | None) -> str:
+    """The first prerequisite that was not met."""
+    for name, wanted in known.prerequisites:
+        if asker.look(key, bucketing, name, attributes) not in wanted:
+            return name
+    return ""
 
 
 def _property(value: Any) -> Any:
