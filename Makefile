@@ -26,7 +26,7 @@ $(VENV)/.test: $(VENV)/.demo
 # The real Unleash server, where Node can run it. Without Node its tests skip and say so.
 UNLEASH := tests/unleash/server
 $(UNLEASH)/node_modules/.installed: $(UNLEASH)/package.json
-	@if node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null; then \
+	@if node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null; then \
 	  npm install --prefix $(UNLEASH) --ignore-scripts --no-package-lock --no-audit --no-fund --omit=dev --loglevel=error && touch $@; \
 	else echo "No Node 20 or newer: the tests against the real Unleash server are skipped."; fi
 

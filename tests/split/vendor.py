@@ -57,7 +57,10 @@ def _has(provider: SplitProvider, wanted: int) -> bool:
     connection = provider._connection
     if not provider._serving or connection is None or connection.asker is None:
         return True
-    return connection.storage().get_change_number() >= wanted
+    if connection.storage().get_change_number() < wanted:
+        return False
+    with provider._received._writing:  # the SDK has it; whoever brings it over to us is through now
+        return True
 
 
 @contextmanager
