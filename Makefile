@@ -27,7 +27,9 @@ $(VENV)/.test: $(VENV)/.demo
 UNLEASH := tests/unleash/server
 $(UNLEASH)/node_modules/.installed: $(UNLEASH)/package.json
 	@if node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null; then \
-	  npm install --prefix $(UNLEASH) --ignore-scripts --no-package-lock --no-audit --no-fund --omit=dev --loglevel=error && touch $@; \
+	  for try in 1 2 3; do \
+	    npm install --prefix $(UNLEASH) --ignore-scripts --no-package-lock --no-audit --no-fund --omit=dev --loglevel=error --fetch-timeout=30000 && touch $@ && exit 0; \
+	  done; exit 1; \
 	else echo "No Node 20 or newer: the tests against the real Unleash server are skipped."; fi
 
 demo: $(VENV)/.demo
