@@ -40,7 +40,7 @@ def test_approvals(split: SplitEmulator, control: FlagControl) -> None:
     split.require_approvals("test", allow_kills=True)
     assert not control.apply(SetOn("refunds", on=False), **BY).flag.on
     split.require_approvals("test", on=False)
-    from flagbrake_split.emulator.management import Words
+    from flagbrake_split.emulator.desk import Words
 
     split.management.request_change("test", {"split": split.definition("refunds")}, Words("bob"))
     with pytest.raises(ApprovalRequired, match="change request") as caught:

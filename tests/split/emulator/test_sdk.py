@@ -9,7 +9,7 @@ import pytest
 from splitio.client.client import Client
 
 from flagbrake_split.emulator import SplitEmulator
-from flagbrake_split.emulator.management import Words
+from flagbrake_split.emulator.desk import Words
 from flagbrake_split.emulator.wire import Instant
 from tests.split.sdk import definition, factory, seen
 from tests.support.waiting import wait_until

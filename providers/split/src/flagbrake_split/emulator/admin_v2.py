@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flagbrake_split.emulator.compile import JSON
-from flagbrake_split.emulator.management import Management, Refused, Words
+from flagbrake_split.emulator.desk import Refused, Words
+from flagbrake_split.emulator.management import Management
 from flagbrake_split.emulator.segments import Segments
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 from flagbrake_split.emulator.checks import Bad, check_name
 from flagbrake_split.emulator.compile import JSON, NotCompilable, compile_segment
-from flagbrake_split.emulator.management import Management, Refused
+from flagbrake_split.emulator.desk import Refused
+from flagbrake_split.emulator.management import Management
 from flagbrake_split.emulator.state import Members, Plane
 
 
