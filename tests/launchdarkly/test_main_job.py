@@ -2,118 +2,45 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from openfeature import api
-from openfeature.evaluation_context import EvaluationContext
-from rich.console import Console
 
-import flagbrake
-from flagbrake.demo.crew import Crew
-from flagbrake.demo.show import Show
-from flagbrake.demo.stage import Stage
-from flagbrake.demo.story import play
-from flagbrake.wiring import control_plane
 from tests.launchdarkly.vendor import ENVIRONMENT, Vendor
+from tests.support import main_job
 from tests.support.command import Shell
-from tests.support.waiting import wait_until
-
-_SHORT = {"steps": "50,100", "bake": "1s", "interval": "1s", "settle": "1s", "checks": [{"min_sample": 300}]}
 
 
 def settings(vendor: Vendor, folder: Path, *, store: bool = True) -> Path:
-    """flagbrake.toml and flagbrake.admin.toml that differ from those for SQL in ``use`` and the vendor's table."""
+    """Settings that lead to the emulator."""
     emulator = vendor.emulator
     for name, secret in (("sdk.key", emulator.sdk_key(ENVIRONMENT)), ("api.token", emulator.api_token)):
         (folder / name).write_text(secret)
-    config = folder / "flagbrake.toml"
-    config.write_text(
-        f'use = "launchdarkly"\nenvironment = "{ENVIRONMENT}"\nstate_dir = "state"\n'
-        + ('\n[store]\nurl = "sqlite:///flagbrake.db"\n' if store else "single_controller = true\n")
-        + "\n[engine]\ninterval = 0.5\n"
-        + '\n[launchdarkly]\nsdk_key = { file = "sdk.key" }\n'
-        + "".join(f'{name} = "{emulator.url}"\n' for name in ("base_uri", "stream_uri", "events_uri"))
-    )
-    (folder / "flagbrake.admin.toml").write_text(
-        f'[launchdarkly]\napi_token = {{ file = "api.token" }}\napi_url = "{emulator.url}"\n'
-    )
-    return config
+    addresses = "".join(f'{name} = "{emulator.url}"\n' for name in ("base_uri", "stream_uri", "events_uri"))
+    agents = f'sdk_key = {{ file = "sdk.key" }}\n{addresses}'
+    admin = f'api_token = {{ file = "api.token" }}\napi_url = "{emulator.url}"\n'
+    return main_job.settings(folder, "launchdarkly", ENVIRONMENT, agents, admin, store=store)
 
 
 @pytest.mark.timeout(300)
 def test_the_story_of_the_demonstration(launchdarkly: Vendor, tmp_path: Path) -> None:
     """A rollout that rolls itself back, one that passes, one kill for four agents, an exact restore."""
-    config = settings(launchdarkly, tmp_path)
-    paper = io.StringIO()
-    with Crew(tmp_path) as crew, control_plane(config, create=True) as plane:
-        show = Show(console=Console(file=paper, width=120))
-        assert play(Stage(show, crew, plane, config), _SHORT), paper.getvalue()
-    assert paper.getvalue().count("  held    ") == 5
-    served = launchdarkly.emulator.flag("agents.docs")["environments"][ENVIRONMENT]
+    main_job.tell_the_story(tmp_path, settings(launchdarkly, tmp_path))
+    served = launchdarkly.emulator.flag("agents-docs")["environments"][ENVIRONMENT]
     # LaunchDarkly's own history tells who did it.
     assert served["on"]
-    assert any("rollout" in by or "engine" in by or by == "demo" for by, _ in launchdarkly.audited("agents.docs"))
+    assert any("rollout" in by or "engine" in by or by == "demo" for by, _ in launchdarkly.audited("agents-docs"))
 
 
-@pytest.fixture
-def shell(launchdarkly: Vendor, tmp_path: Path) -> Shell:
-    """A folder with settings and a store."""
-    (tmp_path / "home").mkdir()
-    settings(launchdarkly, tmp_path)
-    made = Shell(tmp_path)
-    made.ok("init")
-    return made
-
-
-def test_commands_by_hand(launchdarkly: Vendor, shell: Shell) -> None:
+def test_commands_by_hand(launchdarkly: Vendor, tmp_path: Path) -> None:
     """Create, split, kill, restore by the command line: LaunchDarkly shows each, and the SDK serves each."""
-    shell.ok(
-        *("flag", "create", "agents.refunds", "--variant", "v1", "--variant", "v2"),
-        *("--safe", "v1", "--scope", "agent:refunds"),
-    )
-    api.set_provider_and_wait(flagbrake.provider(shell.folder / "flagbrake.toml", name="here"), "main-job")
-    client = api.get_client("main-job")
-
-    def variant(unit: str) -> str | None:
-        return client.get_string_details("agents.refunds", "none", EvaluationContext(unit)).variant
-
-    try:
-        shell.ok("flag", "set", "agents.refunds", "v2=30")
-        wait_until(lambda: {variant(f"u{n}") for n in range(200)} == {"v1", "v2"}, why="the split")
-        before = shell.ok("flag", "show", "agents.refunds", "--json").data["flag"]
-        shell.ok("kill", "agents.refunds", "--reason", "paid twice")
-        wait_until(lambda: {variant(f"u{n}") for n in range(50)} == {"v1"}, why="the kill")
-        shell.ok("restore", "agents.refunds", "--reason", "mended")
-        wait_until(lambda: {variant(f"u{n}") for n in range(200)} == {"v1", "v2"}, why="the restore")
-        after = shell.ok("flag", "show", "agents.refunds", "--json").data["flag"]
-        assert {**after, "version": 0} == {**before, "version": 0}
-    finally:
-        api.shutdown()
+    settings(launchdarkly, tmp_path)
+    main_job.operate_by_hand(Shell(tmp_path), "agents.refunds")
 
 
 def test_without_a_store(launchdarkly: Vendor, tmp_path: Path) -> None:
     """Level 0: an SDK key and nothing else. A kill travels as a LaunchDarkly flag and stops the agent."""
-    (tmp_path / "home").mkdir()
-    config = settings(launchdarkly, tmp_path, store=False)
-    shell = Shell(tmp_path)
-    shell.ok("flag", "create", "agents.refunds", "--variant", "v1", "--variant", "v2", "--safe", "v1")
-    shell.ok("flag", "set", "agents.refunds", "v2")
-    api.set_provider_and_wait(flagbrake.provider(config), "level-0")
-    client = api.get_client("level-0")
-
-    def answer() -> tuple[str | None, str]:
-        details = client.get_string_details("agents.refunds", "none", EvaluationContext("ann"))
-        return details.variant, str(details.reason)
-
-    try:
-        wait_until(lambda: answer()[0] == "v2", why="the flag")
-        shell("kill", "agents.refunds", "--reason", "paid twice", "--arm")
-        wait_until(lambda: answer() == ("v1", "DISABLED"), why="the kill")
-        shell.ok("restore", "agents.refunds", "--reason", "mended")
-        wait_until(lambda: answer()[0] == "v2", why="the restore")
-        assert "kill" in json.dumps(sorted(launchdarkly.emulator.everything(ENVIRONMENT)["flags"]))
-    finally:
-        api.shutdown()
+    settings(launchdarkly, tmp_path, store=False)
+    main_job.operate_without_a_store(Shell(tmp_path), "agents.refunds")
+    assert "kill" in json.dumps(sorted(launchdarkly.emulator.everything(ENVIRONMENT)["flags"]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-#: The flag that decides which version of the agent answers.
-FLAG: Final = "agents.docs"
+#: The flag that decides which version of the agent answers; a name that every vendor takes.
+FLAG: Final = "agents-docs"
 #: The scope under which all of its workers can be stopped.
 SCOPE: Final = "agent:docs"
 ENVIRONMENT: Final = "demo"
