@@ -15,7 +15,7 @@ from flagbrake.errors import (
     InvalidInput,
     NotFound,
     Unavailable,
-    Unsupported,
+    VendorUnavailable,
 )
 from flagbrake.model.clause import SPLIT, Attribute, Clause, Op
 from flagbrake.model.flag import Distribution, Prerequisite, Rule, Targets, ramp
@@ -26,6 +26,7 @@ from flagbrake.ports.control import FlagControl
 from flagbrake.store import open_store
 from flagbrake.testing import MemoryLock
 from flagbrake_split.emulator import SplitEmulator
+from flagbrake_split.translate import definition_from_flag
 from tests.split.controlling import BY, MISSET, control_of, paths, stripped
 from tests.split.sdk import definition, factory, seen
 
@@ -271,12 +272,43 @@ def test_lists_of_many(split: SplitEmulator, control: FlagControl) -> None:
 
 
 def test_archive_never_reaches_another_environment(split: SplitEmulator, control: FlagControl) -> None:
-    """Split archives everywhere at once: with the flag in another environment it is refused."""
-    split.put_definition(definition("refunds"))
-    split.put_definition(definition("refunds"), "production")
-    with pytest.raises(Unsupported, match="env-production"):
-        control.apply(Archive("refunds"), **BY)
-    assert split.definition("refunds", "production")
+    """Split archives everywhere at once: with the flag in another environment too, it is taken out of this one, whose
+    agents do not find it any more. There nothing changes, and here its document brings it back.
+    """
+    before = control.apply(Create(MISSET), **BY)
+    split.put_definition(definition_from_flag(MISSET).result, "production")
+    there = split.definition("refunds", "production")
+    with factory(split, "test") as here, factory(split, "production") as elsewhere:
+        seen(here.client(), "refunds", "v2", key="vip")
+        assert control.apply(Archive("refunds"), **BY).flag.archived
+        seen(here.client(), "refunds", "control", key="vip")
+        with pytest.raises(NotFound):
+            control.read("refunds")
+        assert elsewhere.client().get_treatment("vip", "refunds") == "v2"
+        assert split.definition("refunds", "production") == there
+        assert (split.history[-1].action, split.history[-1].comment) == ("remove", BY["comment"])
+        after = control.apply(Replace(before.flag, native=before.native), **BY)
+        seen(here.client(), "refunds", "v2", key="vip")
+    assert stripped(after) == stripped(before)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_archive_whose_answer_is_lost(split: SplitEmulator, control: FlagControl, *, elsewhere: bool, cut: str) -> None:
+    """The connection breaks: what is there tells whether it was done, and only that is reported."""
+    control.apply(Create(MISSET), **BY)
+    if elsewhere:
+        split.put_definition(definition_from_flag(MISSET).result, "production")
+    method, path = ("DELETE", "*/refunds/environments/*") if elsewhere else ("POST", "*/refunds/archive")
+    split.faults.add(path, method=method, cut=cut, times=1)
+    if cut == "after":
+        assert control.apply(Archive("refunds"), **BY).flag.archived
+        with pytest.raises(NotFound):
+            control.read("refunds")
+    else:
+        with pytest.raises(VendorUnavailable):
+            control.apply(Archive("refunds"), **BY)
+        assert not control.read("refunds").flag.archived
 
 
 def test_archive_and_replace(split: SplitEmulator, control: FlagControl) -> None:

@@ -99,6 +99,10 @@ class ManagementApi(ABC):
         """Take a kill back."""
 
     @abstractmethod
+    def remove_definition(self, name: str, words: Words) -> None:
+        """Take a flag out of this environment; its definition is gone, others keep theirs."""
+
+    @abstractmethod
     def archive(self, name: str, words: Words) -> None:
         """Archive a flag, in all environments."""
 

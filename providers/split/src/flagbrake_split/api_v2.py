@@ -147,6 +147,10 @@ class ApiV2(ManagementApi):
         """Take a kill back."""
         self._rest.send("PUT", f"{self._definition(name)}/restore", json=_said(words))
 
+    def remove_definition(self, name: str, words: Words) -> None:
+        """Take a flag out of this environment."""
+        self._rest.send("DELETE", self._definition(name), params=_said(words))
+
     def archive(self, name: str, words: Words) -> None:
         """Archive a flag, in all environments."""
         self._rest.send("POST", f"/splits/ws/{self._ws}/{_name(name)}/archive", json={}, params=_said(words))

@@ -226,15 +226,22 @@ class SplitControl(FlagControl):
         self._api.change_definition(change.key, documents.writable(definition), documents.writable(after), words)
 
     def _archive(self, key: str, words: Words) -> None:
-        """Archive, if the flag is in no other environment: Split archives in all of them at once."""
-        elsewhere = []
+        """Split archives in all environments at once. Where another one has the flag, it is taken out of this one."""
+        act = self._api.remove_definition if self._is_elsewhere(key) else self._api.archive
+        try:
+            act(key, words)
+        except VendorUnavailable:
+            # The answer may be lost and the deed done.
+            with contextlib.suppress(NotFound):
+                self._api.definition(key)
+                raise
+
+    def _is_elsewhere(self, key: str) -> bool:
         for environment in self._api.other_environments():
             with contextlib.suppress(NotFound):
                 self._api.definition(key, environment)
-                elsewhere.append(environment)
-        if elsewhere:
-            raise errors.shared(key, elsewhere)
-        self._api.archive(key, words)
+                return True
+        return False
 
     # --- whole definitions ---------------------------------------------------------------------------------
 

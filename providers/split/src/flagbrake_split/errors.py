@@ -15,7 +15,6 @@ from flagbrake.errors import (
     InvalidInput,
     NotAllowed,
     NotFound,
-    Unsupported,
 )
 from flagbrake.model.values import percent_of
 
@@ -140,12 +139,4 @@ def exposed(key: str, allocation: int) -> InvalidInput:
     return InvalidInput(
         f"Flag '{key}' exposes {allocation} % of its traffic only: a split would be one of those.",
         cure="set its traffic allocation to 100 in Split first (ramps use the default rule)",
-    )
-
-
-def shared(key: str, environments: Iterable[str]) -> Unsupported:
-    """Split archives in all environments at once."""
-    return Unsupported(
-        f"Split archives '{key}' in all environments, and it is configured in {', '.join(environments)} too.",
-        cure="turn it off here, or archive it in Split itself",
     )
