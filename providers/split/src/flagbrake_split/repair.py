@@ -1,0 +1,152 @@
+"""What the SDK (10.7) leaves undone when a request fails, done: updates, segments, a stream that was refused.
+
+In streaming mode it asks once. An update whose download fails is dropped until some later update; a segment that
+does not load is left out, so that its members get what everybody gets, and nobody is told; a flag that arrives by
+download has its new segments not loaded at all, and one that arrives inside the message blocks all later updates
+for minutes, because its segment is asked for the flag's change number, which it seldom has; and a stream whose
+connection was refused once is never opened again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from splitio.api import APIException
+from splitio.util.storage_helper import get_standard_segment_names_in_rbs_storage
+
+_log = logging.getLogger("flagbrake.split")
+
+
+class Repairs:
+    """Over the manager of one factory that streams or polls.
+
+    Args:
+        manager: the SDK's.
+        closing: set when all of it ends.
+        pause: seconds before the next attempt, by the number of those that failed.
+        trouble: called with what is the matter, once for each failed attempt.
+        mended: called when every segment is there again.
+    """
+
+    def __init__(
+        self,
+        manager: Any,
+        *,
+        closing: threading.Event,
+        pause: Callable[[int], float],
+        trouble: Callable[[str], None],
+        mended: Callable[[], None],
+    ) -> None:
+        self._synchronizer = manager._synchronizer  # noqa: SLF001 - here and below: there is no public way
+        self._segments = self._synchronizer._split_synchronizers.segment_sync  # noqa: SLF001
+        self._closing = closing
+        self._pause = pause
+        self._trouble = trouble
+        self._mended = mended
+        self._missing: set[str] = set()
+        self._lock = threading.Lock()
+        self._trying = False
+        self._watch_segments(self._segments._api)  # noqa: SLF001
+        if hasattr(manager, "_push"):
+            self._mend_worker(manager._push._processor._feature_flag_worker)  # noqa: SLF001
+            _startable_again(manager._push._sse_client._client)  # noqa: SLF001
+
+    @property
+    def missing(self) -> bool:
+        """A segment that flags ask for could not be loaded, or not be followed."""
+        return bool(self._missing)
+
+    # --- updates ------------------------------------------------------------------------------------------
+
+    def _mend_worker(self, worker: Any) -> None:
+        fetch = worker._handler  # noqa: SLF001
+
+        def until_it_is_there(till: int | None = None, _rules: int | None = None) -> Any:
+            # The second place of the method is not what the worker gives it: whether to load new segments.
+            attempt = 0
+            while True:
+                result = fetch(till)
+                if result.success or not worker.is_running():
+                    return result
+                self._closing.wait(self._pause(attempt))
+                attempt += 1
+
+        worker._handler = until_it_is_there  # noqa: SLF001
+        # Not in the worker: updates behind this one, such as the end of a kill, would wait for it.
+        worker._segment_handler = lambda name, _till: self._segments._worker_pool.submit_work(name)  # noqa: SLF001
+
+    # --- segments -----------------------------------------------------------------------------------------
+
+    def _watch_segments(self, api: Any) -> None:
+        fetch = api.fetch_segment
+
+        def fetch_segment(name: str, since: int, *args: Any, **kwargs: Any) -> Any:
+            if self._closing.is_set():
+                # Nothing is new: whichever thread of the SDK asks is content and ends.
+                return {"name": name, "added": [], "removed": [], "since": since, "till": since}
+            try:
+                answer = fetch(name, since, *args, **kwargs)
+            except APIException as error:
+                self._lost(name, error)
+                raise
+            self._found({name})
+            return answer
+
+        api.fetch_segment = fetch_segment
+
+    def _lost(self, name: str, error: APIException) -> None:
+        with self._lock:
+            self._missing.add(name)
+            begin, self._trying = not self._trying, True
+        why = f"Split answers {error.status_code}" if error.status_code else "Split is not reached"
+        self._trouble(f"Segment '{name}' does not load ({why})")
+        if begin:
+            threading.Thread(target=self._try_again, name="flagbrake-split-segments", daemon=True).start()
+
+    def _found(self, names: set[str]) -> None:
+        with self._lock:
+            was = bool(self._missing)
+            self._missing -= names
+            mended = was and not self._missing
+        if mended:
+            self._mended()
+
+    def _try_again(self) -> None:
+        attempt = 0
+        while not self._closing.wait(self._pause(attempt)):
+            attempt += 1
+            self._found(self._missing - self._asked_for())
+            for name in sorted(self._missing):
+                with suppress(Exception):  # told already, where it was fetched
+                    self._segments.synchronize_segment(name)
+            with self._lock:
+                if not self._missing:
+                    self._trying = False
+                    return
+
+    def _asked_for(self) -> set[str]:
+        """The segments of which some flag still makes something."""
+        of_rules = get_standard_segment_names_in_rbs_storage(self._segments._rule_based_segment_storage)  # noqa: SLF001
+        return {*self._segments._feature_flag_storage.get_segment_names(), *of_rules}  # noqa: SLF001
+
+
+def _startable_again(client: Any) -> None:
+    """The stream's client: a connection that was refused leaves it as if it had one."""
+    start = client.start
+
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        free = client._conn is None  # noqa: SLF001
+        try:
+            return start(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - its thread would end with a traceback
+            _log.debug("Split's stream does not open: %s", type(error).__name__)
+            if free and client._conn is not None:  # noqa: SLF001
+                client._conn.close()  # noqa: SLF001
+                client._conn = None  # noqa: SLF001
+            return False
+
+    client.start = quiet
