@@ -38,7 +38,7 @@ class Connection:
         made: a client was made; called with how it evaluates and what it hands its events to.
         valid: data flows.
         interrupted: it does not; called with what is the matter.
-        refused: the vendor refuses the key or the request; called with the HTTP status and what is the matter.
+        refused: the vendor refuses the key or the request; called with what is the matter and the HTTP status.
         big_segments: the SDK's configuration of a store for big segments.
     """
 
@@ -50,7 +50,7 @@ class Connection:
         made: Callable[[Evaluate, Any], None],
         valid: Callable[[], None],
         interrupted: Callable[[str], None],
-        refused: Callable[[int, str], None],
+        refused: Callable[[str, int], None],
         big_segments: BigSegmentsConfig | None = None,
     ) -> None:
         self._options = options
@@ -80,6 +80,11 @@ class Connection:
     def hurry(self) -> None:
         """Try again now, if a pause after a refusal is under way."""
         self._again.set()
+
+    def catching_up(self) -> bool:
+        """Is data flowing that the SDK does not count as there yet?"""
+        client = self.client
+        return self._healthy and client is not None and not client.is_initialized()
 
     def after_fork(self) -> None:
         """In the child the client's threads are gone: make another one over the same flags."""
@@ -162,7 +167,7 @@ class Connection:
         elif status.state is DataSourceState.OFF or error is None:
             return
         elif 400 <= error.status_code < 500 and error.status_code not in _PASSING:
-            self._refused(error.status_code, f"LaunchDarkly answers {error.status_code} to the SDK key")
+            self._refused(f"LaunchDarkly answers {error.status_code} to the SDK key", error.status_code)
             pause, self._pause = self._pause, min(self._pause * 2, self._options.refused_delay_max)
             self._replace_after(pause)
         else:

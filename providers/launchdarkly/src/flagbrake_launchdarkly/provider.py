@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.event import ProviderEventDetails
 from openfeature.exception import ErrorCode, TargetingKeyMissingError
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.track import TrackingEventDetails
 
-from flagbrake.errors import NotAllowed, VendorUnavailable
 from flagbrake.model.values import MISMATCH, USE_DEFAULT
-from flagbrake.ports.provider import FlagProvider
+from flagbrake.ports.vendor_sdk import SdkProvider
 from flagbrake_launchdarkly.errors import unanswered
 from flagbrake_launchdarkly.options import Mode, SdkOptions
 
@@ -36,17 +31,17 @@ _TRIES: Final = 3
 _OFFLINE: Final[Mapping[str, Any]] = MappingProxyType({"launchdarkly_offline": True})
 
 
-class LaunchDarklyProvider(FlagProvider):
+class LaunchDarklyProvider(SdkProvider):
     """Flags of one LaunchDarkly environment, through the vendor's SDK.
 
     ``big_segments`` is the SDK's own configuration of a store for big segments; it cannot be said in TOML.
     """
 
     name: ClassVar[str] = "launchdarkly"
-    follows_after_fork: ClassVar[bool] = True
+    vendor: ClassVar[str] = "LaunchDarkly"
 
     def __init__(self, options: SdkOptions, *, big_segments: BigSegmentsConfig | None = None) -> None:
-        super().__init__()
+        super().__init__(timeout=options.timeout)
         self.options = options
         self._big_segments = big_segments
         self._received: Received | None = None
@@ -54,13 +49,6 @@ class LaunchDarklyProvider(FlagProvider):
         self._context: Callable[[EvaluationContext], Context] | None = None
         self._evaluate: Evaluate | None = None
         self._factory: Any = None
-        self._settled = threading.Event()
-        self._arrived = False
-        self._refusal = ""
-        self._emitted = ""
-        self._emitting = threading.Lock()
-        self._sequence = itertools.count(1)
-        _forked.add(self)
 
     # --- answering ----------------------------------------------------------------------------------
 
@@ -171,85 +159,58 @@ class LaunchDarklyProvider(FlagProvider):
     # --- lifecycle ------------------------------------------------------------------------------------
 
     def start(self, context: EvaluationContext) -> None:
-        """Connect and wait for data.
+        """Connect and wait for data; offline there is nothing to wait for."""
+        if self.options.mode is not Mode.OFFLINE:
+            super().start(context)
 
-        Raises:
-            NotAllowed: the SDK key is refused. It is tried again, on a backoff; when it is taken after all,
-                the provider serves and emits READY.
-            VendorUnavailable: no data in time. The SDK goes on trying; when data arrives the provider serves
-                it and emits READY.
-        """
-        if self.options.mode is Mode.OFFLINE:
-            return
-        self._settled.clear()
-        self._emitted = ""
-        if self._connection is None:
-            self._refusal, self._arrived = "", False
-            self._connect()
-        elif not self._arrived:
-            self._refusal = ""
-            self._connection.hurry()
-        if not self._arrived and not self._refusal:
-            self._settled.wait(self.options.timeout)
-        if self._arrived:
-            self._await_sdk()
-        if self._arrived or self._has_some():
-            self._emitted = "ready"
-            return
-        self._emitted = "error"
-        if self._refusal:
-            raise NotAllowed(f"{self._refusal}.", cure="the SDK key of this environment")
-        where = ", ".join(self.options.files) if self.options.mode is Mode.FILE else "LaunchDarkly"
-        raise VendorUnavailable(
-            f"No flags from {where} within {self.options.timeout:g} s; the SDK goes on trying.",
-            cure="look whether its address is reachable from here",
-        )
-
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Make the SDK's client; it connects in the background."""
         # Late: an application that only names this provider does not load the vendor's SDK.
         from flagbrake_launchdarkly.connection import Connection
         from flagbrake_launchdarkly.context import context_maker
         from flagbrake_launchdarkly.received import Received
 
-        self._received = Received(self._changed)
+        self._received = Received(self.flags_changed)
         self._context = context_maker(self.options.context_kind)
         self._connection = Connection(
             self.options,
             self._received,
             made=self._made,
-            valid=self._valid,
+            valid=self.data_flows,
             interrupted=self._interrupted,
-            refused=self._refused,
+            refused=self.key_refused,
             big_segments=self._big_segments,
         )
         self._connection.open()
 
-    def _await_sdk(self) -> None:
-        """The SDK calls itself initialised an instant after the data is there, and logs a warning until then."""
-        client = self._connection.client if self._connection is not None else None
-        end = time.monotonic() + 0.5
-        pause = threading.Event()
-        while client is not None and not client.is_initialized() and time.monotonic() < end:
+    def await_data(self, seconds: float) -> None:
+        """Wait for the data, and for the SDK to see that it has it."""
+        super().await_data(seconds)
+        if not self._arrived:
+            self._take_what_came()
+        # The SDK calls itself initialised an instant after the data is there, and logs a warning until then.
+        connection, end, pause = self._connection, time.monotonic() + 0.5, threading.Event()
+        while connection is not None and connection.catching_up() and time.monotonic() < end:
             pause.wait(0.0005)
 
-    def stop(self) -> None:
+    def source(self) -> str:
+        """LaunchDarkly, or the files that stand for it."""
+        return ", ".join(self.options.files) if self.options.mode is Mode.FILE else self.vendor
+
+    def hurry(self) -> None:
+        """Try again now, if a pause after a refusal is under way."""
+        if self._connection is not None:
+            self._connection.hurry()
+
+    def disconnect(self) -> None:
         """Close the SDK's client."""
         connection, self._connection = self._connection, None
         self._evaluate = None
         if connection is not None:
             connection.close()
 
-    def shutdown(self) -> None:
-        """Stop, also when the start failed and the SDK is still trying."""
-        with self._lifecycle:
-            self._serving = False
-            self.stop()
-
     def after_fork(self) -> None:
-        """In a child process: threads and whoever held a lock are gone, the flags are not."""
-        self._lifecycle = threading.RLock()
-        self._emitting = threading.Lock()
-        self._settled = threading.Event()
+        """Make another client over the same flags."""
         if self._received is not None:
             self._received.after_fork()
         if self._connection is not None:
@@ -258,70 +219,12 @@ class LaunchDarklyProvider(FlagProvider):
     def _made(self, evaluate: Evaluate, factory: Any) -> None:
         self._evaluate, self._factory = evaluate, factory
 
-    # --- the SDK's threads ------------------------------------------------------------------------------
-
-    def _changed(self, keys: list[str]) -> None:
-        if self._serving:
-            details = ProviderEventDetails(flags_changed=keys, metadata=self._facts())
-            self.emit_provider_configuration_changed(details)
-
-    def _valid(self) -> None:
-        self._arrived, self._refusal = True, ""
-        if self._emitted == "error":
-            self._serving = True  # the start had given up; this is the recovery it promised
-        if self._emitted:
-            self._say("ready", self.emit_provider_ready, "LaunchDarkly's data flows again")
-        self._settled.set()
-
-    def _has_some(self) -> bool:
-        """Data came, and the SDK broke the stream off over one document in it: the rest is better than nothing."""
-        return self._received is not None and bool(self._received.initialized) and not self._refusal
-
     def _interrupted(self, message: str) -> None:
-        if self._has_some():
-            self._settled.set()
-        if self._serving:
-            self._say("stale", self.emit_provider_stale, f"{message}; the last known flags are served")
+        if not self._serving:
+            self._take_what_came()
+        self.data_interrupted(message)
 
-    def _refused(self, status: int, message: str) -> None:
-        self._refusal = message
-        if self._serving:
-            # Not PROVIDER_FATAL, on which the SDK would answer defaults: what was received is still served.
-            self._say(
-                "refused",
-                self.emit_provider_error,
-                f"{message}; the last known flags are served and it is tried again",
-                {"launchdarkly_status": status},
-            )
-        self._settled.set()
-
-    def _say(
-        self,
-        state: str,
-        emit: Callable[[ProviderEventDetails], None],
-        message: str,
-        more: Mapping[str, bool | str | int | float] = MappingProxyType({}),
-    ) -> None:
-        """Emit a change of state once."""
-        with self._emitting:
-            if self._emitted == state or (state == "stale" and self._emitted == "refused"):
-                return
-            self._emitted = state
-        code = ErrorCode.GENERAL if state == "refused" else None
-        emit(ProviderEventDetails(message=message, error_code=code, metadata={**self._facts(), **more}))
-
-    def _facts(self) -> dict[str, bool | str | int | float]:
-        # Handlers run in a pool, in any order: the sequence tells which came first.
-        return {"sequence": next(self._sequence)}
-
-
-_forked: Final[weakref.WeakSet[LaunchDarklyProvider]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for provider in list(_forked):
-        provider.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    def _take_what_came(self) -> None:
+        """The SDK breaks the stream off over one document that it cannot read: the rest is better than nothing."""
+        if self._received is not None and self._received.initialized and not self._refused:
+            self.data_flows()

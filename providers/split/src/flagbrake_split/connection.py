@@ -17,7 +17,9 @@ from splitio.models.telemetry import MethodExceptionsAndLatencies
 from splitio.sync.manager import Manager
 from splitio.util.time import get_current_epoch_time_ms
 
+from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
+from flagbrake_split.repair import Repairs
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 _log = logging.getLogger("flagbrake.split")
@@ -43,7 +45,7 @@ class Connection:
         received: where the flags are kept; it outlives factories.
         valid: data flows.
         interrupted: it does not; called with what is the matter.
-        refused: the vendor refuses the key; called with the HTTP status and what is the matter.
+        refused: the vendor refuses the key; called with what is the matter and the HTTP status.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Connection:
         *,
         valid: Callable[[], None],
         interrupted: Callable[[str], None],
-        refused: Callable[[int, str], None],
+        refused: Callable[[str, int], None],
     ) -> None:
         self._options = options
         self._received = received
@@ -64,6 +66,9 @@ class Connection:
         self._hurry = threading.Event()
         self._started = threading.Event()
         self._factory: Any = None
+        self._repairs: Repairs | None = None
+        #: The last download of flags succeeded.
+        self._flowing = False
         #: Evaluates; ``None`` until there is data.
         self.asker: Asker | None = None
         self.refusals = 0
@@ -74,7 +79,7 @@ class Connection:
         self._hurry = threading.Event()
         self._started = threading.Event()
         self.refusals = 0
-        with _held() as go:
+        with _held(local=self._options.mode is Mode.LOCALHOST) as go:
             self._follow(get_factory(self._options.sdk_key or "localhost", **self._arguments()))
             go.set()
 
@@ -87,10 +92,18 @@ class Connection:
             self._valid()
             return
         storages = factory._storages  # noqa: SLF001 - there is no public way to hear of changes in order
-        self._watch(factory._sync_manager)  # noqa: SLF001 - the same
+        manager = factory._sync_manager  # noqa: SLF001 - the same
+        if self._options.mode is Mode.LOCALHOST:
+            self._started.set()
+            file = self._file(manager)
+        else:
+            file = None
+            self._watch(manager)
         _never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001
         self._received.follow(storages["splits"], storages["segments"], storages["rule_based_segments"])
         threading.Thread(target=self._await, args=(factory, asker), name="flagbrake-split-ready", daemon=True).start()
+        if file is not None:
+            file.start()
 
     def storage(self) -> Any:
         """The SDK's storage of flags, for modes in which nothing is pushed here."""
@@ -140,7 +153,7 @@ class Connection:
         if o.flag_sets:
             config["flagSetsFilter"] = list(o.flag_sets)
         if o.mode is Mode.LOCALHOST:
-            config |= {"splitFile": o.file, "localhostRefreshEnabled": True}
+            config |= {"splitFile": o.file, "localhostRefreshEnabled": False}
         if o.mode is Mode.REDIS:
             config |= _redis(o)
         addresses: dict[str, str] = {}
@@ -150,6 +163,17 @@ class Connection:
             addresses = {f"{service}_base_url": f"{base}/api" for service in services}
             addresses["streaming_api_base_url"] = base
         return {"config": config, **addresses}
+
+    def _file(self, manager: Any) -> LocalFile:
+        o = self._options
+        return LocalFile(
+            manager,
+            file=o.file,
+            refresh=o.refresh,
+            closing=self._closing,
+            valid=self._heard,
+            interrupted=self._interrupted,
+        )
 
     def _watch(self, manager: Any) -> None:
         """Hear how fetching goes, and let its pauses be ours: the SDK's own begin at ten seconds."""
@@ -161,7 +185,6 @@ class Connection:
                 owner._backoff = paused  # noqa: SLF001
         if hasattr(manager, "_push"):
             _then(manager._push, "start", self._started.set)  # noqa: SLF001
-            _never_fails(manager._push._sse_client._client, "start")  # noqa: SLF001
         else:
             _then(synchronizer, "start_periodic_fetching", self._started.set)
         if hasattr(synchronizers.split_sync, "_api"):
@@ -178,11 +201,27 @@ class Connection:
                     self._failed(error)
                     raise
                 self.refusals = 0
-                if self.asker is not None:
-                    self._valid()
+                self._heard()
                 return answer
 
             api.fetch_splits = fetch_splits
+        self._repairs = Repairs(
+            manager,
+            closing=self._closing,
+            pause=lambda attempt: _pause(attempt, self._options.reconnect_delay, self._options.reconnect_max),
+            trouble=self._interrupted,
+            mended=self._sound,
+        )
+
+    def _heard(self) -> None:
+        self._flowing = True
+        self._sound()
+
+    def _sound(self) -> None:
+        """Say that data flows, if all of it does."""
+        missing = self._repairs is not None and self._repairs.missing
+        if self.asker is not None and self._flowing and not missing:
+            self._valid()
 
     def _await(self, factory: Any, asker: Asker) -> None:
         """READY when the SDK says so: flags and their segments are there."""
@@ -199,10 +238,11 @@ class Connection:
                 return
 
     def _failed(self, error: APIException) -> None:
+        self._flowing = False
         status = error.status_code
         if status is not None and 400 <= status < 500 and status not in _PASSING:
             self.refusals += 1
-            self._refused(status, f"Split answers {status} to the SDK key")
+            self._refused(f"Split answers {status} to the SDK key", status)
         else:
             self._interrupted(f"Split answers {status}" if status else "Split is not reached")
 
@@ -211,11 +251,14 @@ class Connection:
         if self.refusals:
             delay, longest = self._options.refused_delay, self._options.refused_delay_max
             attempt = self.refusals - 1
-        # Jitter, so that a fleet does not come as one.
-        seconds = min(delay * 2 ** min(attempt, 30), longest) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
-        self._hurry.wait(seconds)
+        self._hurry.wait(_pause(attempt, delay, longest))
         if not self._closing.is_set():
             self._hurry.clear()
+
+
+def _pause(attempt: int, delay: float, longest: float) -> float:
+    """Seconds before another attempt; not the same for all of a fleet, or it would come as one."""
+    return min(delay * 2 ** min(attempt, 30), longest) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
 
 
 def _start_no_more(manager: Any) -> None:
@@ -242,14 +285,20 @@ def _workers_ended(manager: Any) -> None:
 
 
 class _Held(Manager):  # type: ignore[misc]
-    """The SDK's manager, which starts when it is watched: its first answer would else come before that."""
+    """The SDK's manager, which starts when it is watched: its first answer would else come before that.
+
+    One of a file is not started: the SDK would do it before the factory is there, and reads are made otherwise.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._go: threading.Event | None = getattr(_making, "go", None)
+        self._local: bool = getattr(_making, "local", False)
 
     def start(self, *args: Any, **kwargs: Any) -> None:
         """Start the SDK's tasks."""
+        if self._local:
+            return
         if self._go is not None:
             self._go.wait()
         super().start(*args, **kwargs)
@@ -260,9 +309,9 @@ _making_one = threading.Lock()
 
 
 @contextmanager
-def _held() -> Iterator[threading.Event]:
+def _held(*, local: bool) -> Iterator[threading.Event]:
     """Factories made by this thread wait with their start until the event is set."""
-    _making.go = threading.Event()
+    _making.go, _making.local = threading.Event(), local
     with _making_one:
         known, factories.Manager = factories.Manager, _Held
         try:
@@ -270,7 +319,7 @@ def _held() -> Iterator[threading.Event]:
         finally:
             factories.Manager = known
             _making.go.set()
-            _making.go = None
+            _making.go, _making.local = None, False
 
 
 def _never_fails(owner: Any, method: str) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import threading
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.event import ProviderEventDetails
 from openfeature.exception import (
-    ErrorCode,
     FlagNotFoundError,
     GeneralError,
     ParseError,
@@ -24,9 +18,8 @@ from openfeature.exception import (
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.track import TrackingEventDetails
 
-from flagbrake.errors import NotAllowed, VendorUnavailable
 from flagbrake.model.values import MISMATCH
-from flagbrake.ports.provider import FlagProvider
+from flagbrake.ports.vendor_sdk import SdkProvider
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 if TYPE_CHECKING:
@@ -39,27 +32,21 @@ _UNMET: Final = "prerequisites not met"
 _LONGEST_KEY: Final = 250
 
 
-class SplitProvider(FlagProvider):
+class SplitProvider(SdkProvider):
     """Flags of one Split environment, through the vendor's SDK."""
 
     name: ClassVar[str] = "split"
+    vendor: ClassVar[str] = "Split"
+    right_key: ClassVar[str] = "the server-side SDK key of this environment"
     #: Split's names hold letters, digits, hyphens and underscores.
     reserved_dot: ClassVar[str] = "-"
-    follows_after_fork: ClassVar[bool] = True
 
     def __init__(self, options: SdkOptions) -> None:
-        super().__init__()
+        super().__init__(timeout=options.timeout)
         self.options = options
         self._received: Received | None = None
         self._connection: Connection | None = None
         self._context: Callable[[EvaluationContext], tuple[str, str | None, dict[str, Any] | None]] | None = None
-        self._settled = threading.Event()
-        self._arrived = False
-        self._refusal = ""
-        self._emitted = ""
-        self._emitting = threading.Lock()
-        self._sequence = itertools.count(1)
-        _forked.add(self)
 
     # --- answering ----------------------------------------------------------------------------------
 
@@ -148,121 +135,45 @@ class SplitProvider(FlagProvider):
 
     # --- lifecycle ------------------------------------------------------------------------------------
 
-    def start(self, context: EvaluationContext) -> None:
-        """Connect and wait for data.
-
-        Raises:
-            NotAllowed: the SDK key is refused. It is tried again, on a backoff; when it is taken after all,
-                the provider serves and emits READY.
-            VendorUnavailable: no data in time. It is tried on; when data arrives the provider serves it and
-                emits READY.
-        """
-        self._settled.clear()
-        self._emitted = ""
-        if self._connection is None:
-            self._refusal, self._arrived = "", False
-            self._connect()
-        elif not self._arrived:
-            self._refusal = ""
-            self._connection.hurry()
-        if not self._arrived and not self._refusal:
-            self._settled.wait(self.options.timeout)
-        if self._arrived:
-            self._emitted = "ready"
-            return
-        self._emitted = "error"
-        if self._refusal:
-            raise NotAllowed(f"{self._refusal}.", cure="the server-side SDK key of this environment")
-        where = self.options.file if self.options.mode is Mode.LOCALHOST else "Split"
-        raise VendorUnavailable(
-            f"No flags from {where} within {self.options.timeout:g} s; it is tried on.",
-            cure="look whether its address is reachable from here",
-        )
-
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Make the SDK's factory; it connects in the background."""
         # Late: an application that only names this provider does not load the vendor's SDK.
         from flagbrake_split.connection import Connection
         from flagbrake_split.context import split_context
         from flagbrake_split.received import Received
 
-        self._received = Received(self._changed)
+        self._received = Received(self.flags_changed)
         self._context = split_context
         self._connection = Connection(
-            self.options, self._received, valid=self._valid, interrupted=self._interrupted, refused=self._refused
+            self.options,
+            self._received,
+            valid=self.data_flows,
+            interrupted=self.data_interrupted,
+            refused=self.key_refused,
         )
         self._connection.open()
 
-    def stop(self) -> None:
+    def source(self) -> str:
+        """Split, or the file that stands for it."""
+        return self.options.file if self.options.mode is Mode.LOCALHOST else self.vendor
+
+    def hurry(self) -> None:
+        """Try again now, if a pause is under way."""
+        if self._connection is not None:
+            self._connection.hurry()
+
+    def disconnect(self) -> None:
         """Close the SDK's factory."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def shutdown(self) -> None:
-        """Stop, also when the start failed and the SDK is still trying."""
-        with self._lifecycle:
-            self._serving = False
-            self.stop()
-
     def after_fork(self) -> None:
-        """In a child process: threads and whoever held a lock are gone, the flags are not."""
-        self._lifecycle = threading.RLock()
-        self._emitting = threading.Lock()
-        self._settled = threading.Event()
+        """Make another factory over the same flags."""
         if self._received is not None:
             self._received.after_fork()
         if self._connection is not None:
             self._connection.after_fork()
-
-    # --- the SDK's threads ------------------------------------------------------------------------------
-
-    def _changed(self, keys: list[str]) -> None:
-        if self._serving:
-            details = ProviderEventDetails(flags_changed=keys, metadata=self._facts())
-            self.emit_provider_configuration_changed(details)
-
-    def _valid(self) -> None:
-        self._arrived, self._refusal = True, ""
-        if self._emitted == "error":
-            self._serving = True  # the start had given up; this is the recovery it promised
-        if self._emitted:
-            self._say("ready", self.emit_provider_ready, "Split's data flows again")
-        self._settled.set()
-
-    def _interrupted(self, message: str) -> None:
-        if self._serving:
-            self._say("stale", self.emit_provider_stale, f"{message}; the last known flags are served")
-
-    def _refused(self, status: int, message: str) -> None:
-        self._refusal = message
-        if self._serving:
-            # Not PROVIDER_FATAL, on which the SDK would answer defaults: what was received is still served.
-            self._say(
-                "refused",
-                self.emit_provider_error,
-                f"{message}; the last known flags are served and it is tried again",
-                {"split_status": status},
-            )
-        self._settled.set()
-
-    def _say(
-        self,
-        state: str,
-        emit: Callable[[ProviderEventDetails], None],
-        message: str,
-        more: Mapping[str, bool | str | int | float] = MappingProxyType({}),
-    ) -> None:
-        """Emit a change of state once."""
-        with self._emitting:
-            if self._emitted == state or (state == "stale" and self._emitted == "refused"):
-                return
-            self._emitted = state
-        code = ErrorCode.GENERAL if state == "refused" else None
-        emit(ProviderEventDetails(message=message, error_code=code, metadata={**self._facts(), **more}))
-
-    def _facts(self) -> dict[str, bool | str | int | float]:
-        # Handlers run in a pool, in any order: the sequence tells which came first.
-        return {"sequence": next(self._sequence)}
 
 
 def _unmet(known: Known, asker: Asker, key: str, bucketing: str | None, attributes: dict[str, Any] | None) -> str:
@@ -284,15 +195,3 @@ def _damaged(flag_key: str, treatment: str, label: str) -> GeneralError | ParseE
     if label.startswith("targeting rule type"):
         return ParseError(f"Flag '{flag_key}' has a rule that this version of Split's SDK cannot read.")
     return GeneralError(f"Flag '{flag_key}' cannot be evaluated: Split answers '{treatment}' ({label or 'no label'}).")
-
-
-_forked: Final[weakref.WeakSet[SplitProvider]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for provider in list(_forked):
-        provider.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import json
-import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.event import ProviderEventDetails
-from openfeature.exception import ErrorCode, FlagNotFoundError, GeneralError, TargetingKeyMissingError
+from openfeature.exception import FlagNotFoundError, GeneralError, TargetingKeyMissingError
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
-from flagbrake.errors import NotAllowed, VendorUnavailable
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.values import MISMATCH, USE_DEFAULT
-from flagbrake.ports.provider import FlagProvider
+from flagbrake.ports.vendor_sdk import SdkProvider
 from flagbrake_unleash.context import encoded
 from flagbrake_unleash.table import Answer, Feature, answer_of, changed_keys, feature_of, numbered
 
 if TYPE_CHECKING:
     from flagbrake_unleash.sdk import Outcome, Sdk, SdkSettings
-
-_log = logging.getLogger("flagbrake.unleash")
 
 #: Responses remembered per feature: a feature has few, one with data in its payload cannot make up more.
 _REMEMBERED: Final = 1000
@@ -36,17 +28,18 @@ _NO_STRATEGIES: Final = b"{}"
 _YES, _NO = b'"value":true', b'"value":false'
 
 
-class UnleashProvider(FlagProvider):
+class UnleashProvider(SdkProvider):
     """Flags of an Unleash server, through its SDK.
 
     Opens nothing before ``initialize``. After a fork the child starts an SDK of its own.
     """
 
     name: ClassVar[str] = "unleash"
-    follows_after_fork: ClassVar[bool] = True
+    vendor: ClassVar[str] = "Unleash"
+    right_key: ClassVar[str] = "a backend token of this environment"
 
     def __init__(self, settings: SdkSettings) -> None:
-        super().__init__()
+        super().__init__(timeout=settings.timeout)
         self._settings = settings
         self._static = {"appName": settings.app_name, "environment": settings.environment}
         self._manifest: Callable[[], Manifest] = Manifest
@@ -60,10 +53,6 @@ class UnleashProvider(FlagProvider):
         self._count_variant: Callable[..., Any] = _no_engine
         self._free: Callable[..., Any] = _no_engine
         self._engine: Any = None
-        self._outcome = self._emitted = self._trouble = ""
-        self._starting = False
-        self._saying = threading.RLock()
-        self._sequence = itertools.count(1)
         self._sdk_of_parent: Sdk | None = None
 
     def __repr__(self) -> str:
@@ -150,52 +139,43 @@ class UnleashProvider(FlagProvider):
 
     # --- lifecycle ----------------------------------------------------------------------------------
 
-    def start(self, context: EvaluationContext) -> None:
-        """Start the SDK; return when it has data: the server's, or those of the cache or bootstrap file.
+    def connect(self) -> None:
+        """Start the SDK. Its data are the server's, or those of the cache or the bootstrap file.
 
         Raises:
-            NotAllowed: the server refuses the token.
-            VendorUnavailable: no data in time. The SDK goes on trying; READY tells when they are here.
             ConfigError: streaming is asked for and the server has none; a bootstrap file that cannot be read.
+            VendorUnavailable: streaming is asked for and the server does not answer.
         """
-        self._starting = True
-        try:
-            if self._sdk is None:
-                _living.add(self)
-                self._make()
-            else:
-                self._sdk.refresh()
-        finally:
-            self._starting = False
-        if self._outcome == "refused":
-            trouble = self._trouble
-            self.stop()
-            raise NotAllowed(trouble, cure="a backend token of this environment")
-        if self._raw is not None:
-            self._emitted = "fetched"  # READY is the SDK's to say; a fetch that failed is told after the next one
-            return
-        raise VendorUnavailable(self._trouble or "Unleash sent no features.", cure="look whether its address is right")
+        self._make()
 
-    def stop(self) -> None:
-        """Stop the SDK; its threads, connections and last metrics go with it."""
-        sdk, self._sdk = self._sdk, None
-        _living.discard(self)
-        self._outcome = self._emitted = ""
-        self._raw = None
-        if sdk is not None:
-            sdk.stop()
+    def await_data(self, seconds: float) -> None:
+        """A first fetch has been waited for already, a stream has not."""
+        if self._settings.streaming:
+            super().await_data(seconds)
 
-    def shutdown(self) -> None:
-        """Stop, also when the start failed and the SDK is still trying."""
-        with self._lifecycle:
-            self._serving = False
-            self.stop()
+    def hurry(self) -> None:
+        """Fetch now, in this thread."""
+        self.refresh()
 
     def refresh(self) -> None:
         """Fetch now, in this thread, instead of at the next interval."""
         sdk = self._sdk
         if sdk is not None:
             sdk.refresh()
+
+    def disconnect(self) -> None:
+        """Stop the SDK; its threads, connections and last metrics go with it."""
+        sdk, self._sdk = self._sdk, None
+        self._raw = None
+        if sdk is not None:
+            sdk.stop()
+
+    def after_fork(self) -> None:
+        """The child has the data and none of the threads: it gets an SDK of its own."""
+        # Never freed: the parent may have held the engine's lock when it forked.
+        self._sdk_of_parent, self._sdk = self._sdk, None
+        state, self._raw = self._raw, None
+        threading.Thread(target=self._make, args=(state,), name="flagbrake-unleash-fork", daemon=True).start()
 
     def _make(self, state: str | None = None) -> None:
         from flagbrake_unleash.sdk import Sdk  # late: the control plane does without the SDK
@@ -206,20 +186,7 @@ class UnleashProvider(FlagProvider):
         self._count, self._count_variant, self._free = lib.count_toggle, lib.count_variant, lib.free_response
         self._engine = sdk.engine
         self._sdk = sdk
-        try:
-            sdk.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _after_fork(self) -> None:
-        """The child has the data and none of the threads: it gets an SDK of its own."""
-        # Never freed: the parent may have held the engine's lock when it forked.
-        self._sdk_of_parent, self._sdk = self._sdk, None
-        self._saying = threading.RLock()
-        self._lifecycle = threading.RLock()
-        state, self._raw = self._raw, None
-        threading.Thread(target=self._make, args=(state,), name="flagbrake-unleash-fork", daemon=True).start()
+        sdk.start()
 
     # --- the SDK's thread ----------------------------------------------------------------------------
 
@@ -247,35 +214,23 @@ class UnleashProvider(FlagProvider):
         changed = changed_keys(self._features, table, touched)
         self._features, self._segments = MappingProxyType(table), segments
         self._raw = text
-        if changed and self._serving:
-            self.emit_provider_configuration_changed(
-                ProviderEventDetails(flags_changed=changed, metadata={"sequence": next(self._sequence)})
-            )
+        if changed:
+            self.flags_changed(changed)
+        if not self._serving:
+            self.data_flows()  # wherever it came from, a start has what it waits for
         return warnings
 
     def _documents(self) -> dict[str, Any]:
         return {key: feature.document for key, feature in self._features.items()}
 
     def _told(self, outcome: Outcome, message: str) -> None:
-        """How a fetch ended: a change of state is told, once."""
-        with self._saying:
-            self._outcome, self._trouble = outcome.value, message
-            if self._starting or self._sdk is None:
-                return
-            if outcome.value == "fetched" and not self._serving and self._raw is not None:
-                self._serving = True  # the start had given up; this is the recovery it promised
-            if not self._serving or self._emitted == outcome.value:
-                return
-            self._emitted = outcome.value
-        if outcome.value == "fetched":
-            self.emit_provider_ready(ProviderEventDetails(message="Unleash answers again."))
-            return
-        _log.warning("%s Flags are served as they were.", message)
+        """How a fetch ended."""
         if outcome.value == "refused":
-            # Not fatal: the SDK would stop asking, and what is known is better than every caller's default.
-            self.emit_provider_error(ProviderEventDetails(message=message, error_code=ErrorCode.GENERAL))
-        else:
-            self.emit_provider_stale(ProviderEventDetails(message=message))
+            self.key_refused(message)
+        elif outcome.value == "failed":
+            self.data_interrupted(message)
+        elif self._raw is not None:
+            self.data_flows()
 
 
 def _merged(
@@ -304,16 +259,3 @@ def _refusal(feature: Feature, said: bytes) -> Exception:
 
 def _no_engine(*_: Any) -> Any:
     raise GeneralError("Unleash's engine is not there yet.")
-
-
-#: Providers in use, which a child made by ``os.fork`` has to start anew.
-_living: Final[weakref.WeakSet[UnleashProvider]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for provider in list(_living):
-        provider._after_fork()  # noqa: SLF001 - of this module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -122,23 +122,23 @@ class Transport(_Transport):
                 config.url + FEATURES_URL, headers=headers, params=params, timeout=config.request_timeout
             )
         except (requests.RequestException, ValueError) as error:
-            return Outcome.FAILED, f"Unleash does not answer ({type(error).__name__})."
+            return Outcome.FAILED, f"Unleash does not answer ({type(error).__name__})"
         match answer.status_code:
             case 304:
                 return Outcome.FETCHED, ""
             case 200:
                 return self._stored(answer)
             case 401 | 403:
-                return Outcome.REFUSED, f"Unleash refuses the backend token ({answer.status_code})."
+                return Outcome.REFUSED, f"Unleash refuses the backend token ({answer.status_code})"
             case status:
-                return Outcome.FAILED, f"Unleash answered {status}."
+                return Outcome.FAILED, f"Unleash answered {status}"
 
     def _stored(self, answer: requests.Response) -> tuple[Outcome, str]:
         etag = answer.headers.get("etag", "")
         try:
             self._store.apply_fetched(answer.content.decode(), etag)
         except ValueError:
-            return Outcome.FAILED, "Unleash answered something that is no feature state."
+            return Outcome.FAILED, "Unleash answered something that is no feature state"
         self._etag = etag
         return Outcome.FETCHED, ""
 
