@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from flagbrake.errors import ConfigError
+from flagbrake.ports.options import Check, Unfit, address, one_of, read, seconds, secret, switch, text, texts
 
 #: Keys of ``[launchdarkly]`` for agents, each with one line of help.
 AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -96,9 +97,7 @@ class SdkOptions:
         Raises:
             ConfigError: a value of the wrong type, or no SDK key where one is needed.
         """
-        given = {key: value for key, value in table.items() if key in AGENT_OPTIONS}
-        checked = {key: _CHECKS[key](key, value) for key, value in given.items()}
-        options = cls(**checked)
+        options = cls(**read("launchdarkly", table, _AGENT))
         if options.mode in {Mode.STREAM, Mode.POLL} and not options.sdk_key:
             raise ConfigError("[launchdarkly] sdk_key is missing.", cure='sdk_key = { env = "LAUNCHDARKLY_SDK_KEY" }')
         if options.mode is Mode.FILE and not options.files:
@@ -124,77 +123,54 @@ class ApiOptions:
         Raises:
             ConfigError: a value of the wrong type, or no token.
         """
-        given = {key: value for key, value in table.items() if key in CONTROL_OPTIONS}
-        checked = {key: _CHECKS[key](key, value) for key, value in given.items()}
-        if not checked.get("api_token"):
+        given = read("launchdarkly", table, _CONTROL)
+        if "api_token" not in given:
             raise ConfigError(
                 "[launchdarkly] api_token is missing: the control plane writes through the management API.",
                 cure='api_token = { env = "LAUNCHDARKLY_API_TOKEN" } in flagbrake.admin.toml',
             )
-        return cls(**{"project_key": project, "environment_key": environment, **checked})
+        return cls(**{"project_key": project, "environment_key": environment, **given})
 
 
-def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"[launchdarkly] {key} is not a text.", cure=f'{key} = "..."')
-    return value.strip()
-
-
-def _secret(key: str, value: Any) -> str:
-    found = _text(key, value)
-    if not found.isascii() or not found.isprintable() or " " in found:
-        raise ConfigError(f"[launchdarkly] {key} holds characters that no key has.", cure="copy it again, whole")
-    return found
-
-
-def _texts(key: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
-        raise ConfigError(f"[launchdarkly] {key} is not a list of texts.", cure=f'{key} = ["..."]')
-    return tuple(value)
-
-
-def _seconds(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise ConfigError(f"[launchdarkly] {key} is not a number of seconds above 0.", cure=f"{key} = 5")
-    return float(value)
-
-
-def _switch(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"[launchdarkly] {key} is not true or false.", cure=f"{key} = true")
-    return value
-
-
-def _mode(key: str, value: Any) -> Mode:
-    try:
-        return Mode(value)
-    except ValueError:
-        raise ConfigError(f"[launchdarkly] {key} is {value!r}.", cure=", ".join(Mode)) from None
-
-
-def _kind(key: str, value: Any) -> str:
-    found = _text(key, value)
+def _kind(value: Any) -> str:
+    found = text(value)
     if found in {"kind", "multi"} or not _KIND.match(found):
-        raise ConfigError(f"[launchdarkly] {key} is no context kind.", cure='"user", or letters, digits, . _ -')
+        raise Unfit("is no context kind", '"user", or letters, digits, . _ -')
     return found
 
 
-_SECONDS: Final = (
-    "timeout",
-    "poll_interval",
-    "reconnect_delay",
-    "reconnect_max",
-    "refused_delay",
-    "refused_delay_max",
-    "api_timeout",
+_AGENT: Final[Mapping[str, Check]] = MappingProxyType(
+    {
+        "sdk_key": secret,
+        "mode": one_of(*Mode),
+        "files": texts,
+        "base_uri": address,
+        "stream_uri": address,
+        "events_uri": address,
+        "timeout": seconds,
+        "events": switch,
+        "diagnostics": switch,
+        "poll_interval": seconds,
+        "reconnect_delay": seconds,
+        "reconnect_max": seconds,
+        "refused_delay": seconds,
+        "refused_delay_max": seconds,
+        "context_kind": _kind,
+        "private_attributes": texts,
+        "all_attributes_private": switch,
+        "payload_filter": text,
+        "ca_certs": text,
+        "http_proxy": text,
+        "application": text,
+    }
 )
-_SWITCHES: Final = ("events", "diagnostics", "all_attributes_private", "variant_names")
-_CHECKS: Final[Mapping[str, Any]] = {
-    **dict.fromkeys((*AGENT_OPTIONS, *CONTROL_OPTIONS), _text),
-    **dict.fromkeys(("sdk_key", "api_token"), _secret),
-    **dict.fromkeys(("files", "private_attributes"), _texts),
-    **dict.fromkeys(_SECONDS, _seconds),
-    **dict.fromkeys(_SWITCHES, _switch),
-    "mode": _mode,
-    "context_kind": _kind,
-}
+_CONTROL: Final[Mapping[str, Check]] = MappingProxyType(
+    {
+        "api_token": secret,
+        "api_url": address,
+        "project_key": text,
+        "environment_key": text,
+        "api_timeout": seconds,
+        "variant_names": switch,
+    }
+)

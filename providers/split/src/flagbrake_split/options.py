@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 from flagbrake.errors import ConfigError
+from flagbrake.ports.options import Check, address, read, seconds, secret, switch, text
 from flagbrake_split.api_v2 import PUBLIC
 
 #: Keys of the control plane, each with one line of help.
@@ -24,11 +25,15 @@ CONTROL_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )  # fmt: skip
 
-_TEXT: Final = (lambda value: isinstance(value, str) and bool(value.strip()), "a text")
-_FITS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType(
+_CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
     {
-        "admin_timeout": (lambda value: type(value) in (int, float) and value > 0, "a number of seconds"),
-        "harness": (lambda value: isinstance(value, bool), "true or false"),
+        "admin_key": secret,
+        "admin_url": address,
+        "admin_timeout": seconds,
+        "harness": switch,
+        "workspace": text,
+        "environment_name": text,
+        "traffic_type": text,
     }
 )
 #: Keys that no agent may be given.
@@ -54,12 +59,8 @@ class ApiOptions:
         Raises:
             ConfigError: a value of the wrong type, or no admin key.
         """
-        given: dict[str, Any] = {"workspace": project, "environment_name": environment}
-        given |= {key: value for key, value in table.items() if key in CONTROL_OPTIONS}
-        for key, value in given.items():
-            fits, what = _FITS.get(key, _TEXT)
-            if not fits(value):
-                raise ConfigError(f"[split] {key} cannot be used.", cure=f"{key} is {what}")
+        names = {"workspace": project, "environment_name": environment}
+        given = read("split", {**names, **table}, _CHECKS)
         if "admin_key" not in given:
             raise ConfigError("[split] admin_key is missing.", cure='admin_key = { env = "SPLIT_ADMIN_KEY" }')
         return cls(**given)

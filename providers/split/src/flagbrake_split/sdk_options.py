@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
 from flagbrake.errors import ConfigError
+from flagbrake.ports.options import Check, address, one_of, read, seconds, secret, text, texts
 
 #: Keys of the data plane, each with one line of help.
 AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -30,7 +31,6 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "redis_prefix": "mode redis: the prefix of its keys",
     }
 )
-_SECONDS: Final = ("timeout", "refresh", "reconnect_delay", "reconnect_max", "refused_delay", "refused_delay_max")
 
 
 class Mode(StrEnum):
@@ -69,8 +69,7 @@ class SdkOptions:
         Raises:
             ConfigError: a value of the wrong type, or what the mode needs is missing.
         """
-        checked = {key: _checked(key, value) for key, value in table.items() if key in AGENT_OPTIONS}
-        options = cls(**checked)
+        options = cls(**read("split", table, _CHECKS))
         if options.mode in {Mode.STREAM, Mode.POLL} and not options.sdk_key:
             raise ConfigError("[split] sdk_key is missing.", cure='sdk_key = { env = "SPLIT_SDK_KEY" }')
         if options.mode is Mode.LOCALHOST and not options.file:
@@ -80,54 +79,22 @@ class SdkOptions:
         return options
 
 
-def _checked(key: str, value: Any) -> Any:
-    check: Callable[[str, Any], Any] = _CHECKS.get(key, _text)
-    return check(key, value)
-
-
-def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"[split] {key} is not a text.", cure=f'{key} = "..."')
-    return value.strip()
-
-
-def _secret(key: str, value: Any) -> str:
-    found = _text(key, value)
-    if not found.isascii() or not found.isprintable() or " " in found:
-        raise ConfigError(f"[split] {key} holds characters that no key has.", cure="copy it again, whole")
-    return found
-
-
-def _texts(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
-        raise ConfigError(f"[split] {key} is not a list of texts.", cure=f'{key} = ["..."]')
-    return tuple(value)
-
-
-def _seconds(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise ConfigError(f"[split] {key} is not a number of seconds above 0.", cure=f"{key} = 5")
-    return float(value)
-
-
-def _mode(key: str, value: Any) -> Mode:
-    try:
-        return Mode(value)
-    except ValueError:
-        raise ConfigError(f"[split] {key} is {value!r}.", cure=", ".join(Mode)) from None
-
-
-def _impressions(key: str, value: Any) -> str:
-    if value not in {"optimized", "debug", "none"}:
-        raise ConfigError(f"[split] {key} is {value!r}.", cure="optimized, debug or none")
-    return str(value)
-
-
-_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
-    **dict.fromkeys(_SECONDS, _seconds),
-    "sdk_key": _secret,
-    "redis_url": _secret,
-    "mode": _mode,
-    "impressions": _impressions,
-    "flag_sets": _texts,
-}
+_CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
+    {
+        "sdk_key": secret,
+        "mode": one_of(*Mode),
+        "base_url": address,
+        "timeout": seconds,
+        "refresh": seconds,
+        "reconnect_delay": seconds,
+        "reconnect_max": seconds,
+        "refused_delay": seconds,
+        "refused_delay_max": seconds,
+        "impressions": one_of("optimized", "debug", "none"),
+        "flag_sets": texts,
+        "track_traffic_type": text,
+        "file": text,
+        "redis_url": secret,
+        "redis_prefix": text,
+    }
+)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from flagbrake.errors import ConfigError
 from flagbrake.ports.adapter import Adapter, AdapterSettings
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.emulator import Emulator
+from flagbrake.ports.options import Check, address, read, seconds, seconds_or_never, secret, switch, text
 from flagbrake.ports.provider import FlagProvider
 
 
@@ -45,19 +46,13 @@ class UnleashAdapter(Adapter):
         from flagbrake_unleash.provider import UnleashProvider  # late: the control plane does without the SDK
         from flagbrake_unleash.sdk import SdkSettings
 
-        options = _Options(settings)
+        options = _read(settings, "token", "a backend token")
         return UnleashProvider(
             SdkSettings(
-                url=options.url(),
-                token=options.text("token", required="a backend token"),
-                app_name=options.text("app_name") or "flagbrake",
-                environment=options.text("unleash_environment") or settings.environment,
-                refresh_interval=options.seconds("refresh_interval", 15.0),
-                metrics_interval=options.seconds("metrics_interval", 60.0, zero=True),
-                timeout=options.seconds("timeout", 5.0),
-                cache_directory=options.text("cache_directory") or None,
-                bootstrap=options.text("bootstrap") or None,
-                streaming=options.switch("streaming"),
+                options["url"],
+                options["token"],
+                environment=options["unleash_environment"],
+                **{name: options[name] for name in _SDK if name in options},
             )
         )
 
@@ -69,15 +64,15 @@ class UnleashAdapter(Adapter):
         """
         from flagbrake_unleash.control import UnleashControl  # late: agents do without httpx
 
-        options = _Options(settings)
+        options = _read(settings, "admin_token", "an admin token")
         return UnleashControl(
-            options.url(),
-            options.text("admin_token", required="an admin token"),
+            options["url"],
+            options["admin_token"],
             project=settings.project,
             environment=settings.environment,
-            native_project=options.text("unleash_project") or "default",
-            native_environment=options.text("unleash_environment") or settings.environment,
-            timeout=options.seconds("timeout", 5.0),
+            native_project=options.get("unleash_project", "default"),
+            native_environment=options["unleash_environment"],
+            timeout=options.get("timeout", 5.0),
         )
 
     def emulator(self, *, environment: str, port: int = 0, file: Path | None = None) -> Emulator:
@@ -87,36 +82,39 @@ class UnleashAdapter(Adapter):
         return UnleashEmulator(environment=environment, port=port, file=file)
 
 
-class _Options:
-    """The adapter's table, checked."""
+def _read(settings: AdapterSettings, key: str, what: str) -> dict[str, Any]:
+    """The table, checked; with the address and this key."""
+    found = read("unleash", settings.options, _CHECKS)
+    for option, needed in (("url", "the server's address"), (key, what)):
+        if option not in found:
+            raise ConfigError(f"[unleash] {option} is missing.", cure=f"{option} = ... ({needed})")
+    found["url"] = found["url"].removesuffix("/api") + "/api"
+    return {"unleash_environment": settings.environment, **found}
 
-    def __init__(self, settings: AdapterSettings) -> None:
-        self._options: Mapping[str, Any] = settings.options
 
-    def url(self) -> str:
-        url = self.text("url", required="the server's address")
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"[unleash] url is '{url}'.", cure="https://HOST/api")
-        url = url.rstrip("/")
-        return url if url.endswith("/api") else f"{url}/api"
-
-    def text(self, name: str, *, required: str = "") -> str:
-        value = self._options.get(name, "")
-        if not isinstance(value, (str, Path)):
-            raise ConfigError(f"[unleash] {name} is no text.", cure=f'{name} = "..."')
-        if required and not value:
-            raise ConfigError(f"[unleash] {name} is missing.", cure=f"{name} = ... ({required})")
-        return str(value)
-
-    def seconds(self, name: str, default: float, *, zero: bool = False) -> float:
-        value = self._options.get(name, default)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or value < 0 or (value == 0 and not zero):
-            raise ConfigError(f"[unleash] {name} is {value!r}.", cure=f"a number of seconds, such as {default:g}")
-        return float(value)
-
-    def switch(self, name: str) -> bool:
-        value = self._options.get(name, False)
-        if not isinstance(value, bool):
-            raise ConfigError(f"[unleash] {name} is {value!r}.", cure="true or false")
-        return value
+_CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
+    {
+        "url": address,
+        "token": secret,
+        "admin_token": secret,
+        "unleash_project": text,
+        "unleash_environment": text,
+        "app_name": text,
+        "refresh_interval": seconds,
+        "metrics_interval": seconds_or_never,
+        "timeout": seconds,
+        "streaming": switch,
+        "cache_directory": text,
+        "bootstrap": text,
+    }
+)
+#: What the SDK is made with, under the same names as in the table.
+_SDK: Final = (
+    "app_name",
+    "refresh_interval",
+    "metrics_interval",
+    "timeout",
+    "streaming",
+    "cache_directory",
+    "bootstrap",
+)
