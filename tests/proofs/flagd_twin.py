@@ -8,18 +8,9 @@ both, as a client would; value, type of value, variant and reason must agree.
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import math
-import os
-import platform
-import sys
-import time
 from collections import Counter
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -31,8 +22,8 @@ from flagbrake.model.codec import dumps, flag_from_data, flag_to_data, loads
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Rule, Serve, Targets, Variant, Weight
 from flagbrake.model.values import WHOLE, FlagKind
 from flagbrake.testing import MemoryProvider
+from tests.proofs.stored import Disagreement, Proved, command, counted
 
-STORED = Path(__file__).parents[2] / "docs" / "proofs" / "flagd-twin.json"
 CONTEXTS_PER_FLAG = 20
 
 VALUES = {
@@ -219,16 +210,6 @@ def _one(op: Op, variable: Any, value: Any) -> Any:
 REASONS = {"SPLIT": "TARGETING_MATCH"}
 
 
-@dataclass(frozen=True)
-class Disagreement:
-    """One pair that was answered differently."""
-
-    flag: str
-    context: str
-    ours: str
-    theirs: str
-
-
 def asked(source: Any, suffix: str, flag: Flag, context: EvaluationContext) -> tuple[Any, ...]:
     """What a source answers: type, value, variant, reason."""
     details = getattr(source, f"resolve_{flag.kind}_{suffix}")(flag.key, DEFAULTS[flag.kind], context)
@@ -262,39 +243,12 @@ def compare(pairs: int, seed: int) -> tuple[list[Disagreement], Counter[str]]:
     return wrong, reasons
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the result; fail when anything disagrees."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
-    options = parser.parse_args(argv)
-    began = time.monotonic()
-    wrong, reasons = compare(options.pairs, options.seed)
-    result = {
-        "proof": "flagd-twin",
-        "command": "python -m tests.proofs.flagd_twin " + " ".join(sys.argv[1:] if argv is None else argv),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "seconds": round(time.monotonic() - began, 1),
-        "pairs": options.pairs,
-        "seed": options.seed,
-        "reasons": dict(sorted(reasons.items())),
-        "disagreements": len(wrong),
-    }
-    if options.store:
-        STORED.parent.mkdir(parents=True, exist_ok=True)
-        STORED.write_text(json.dumps(result, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print(f"{options.pairs:,} pairs, {len(wrong)} disagreements, {result['seconds']} s; {dict(reasons)}")
-    for one in wrong[:3]:
-        print(f"\n{one.flag}\n{one.context}\nours   {one.ours}\ntheirs {one.theirs}", file=sys.stderr)
-    return 1 if wrong else 0
+def prove(pairs: int, seed: int) -> Proved:
+    """Compare, and tell."""
+    wrong, reasons = compare(pairs, seed)
+    facts = {"pairs": pairs, "seed": seed, "reasons": counted(reasons), "disagreements": len(wrong)}
+    return Proved(facts, wrong, f"{pairs:,} pairs, {len(wrong)} disagreements; {dict(reasons)}")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("flagd-twin", __doc__, prove, pairs=100_000, seed=1))

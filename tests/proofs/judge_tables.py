@@ -7,23 +7,16 @@ tolerance; the evidence to promote. All seeded.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
+from typing import Any
 
 from flagbrake.rollout.judge import Sequential
+from tests.proofs.stored import Proved, command
 from tests.rollout.simulation import Look, first_certificate, first_rollback, quantile, steady
-
-STORED = Path(__file__).parents[2] / "docs" / "proofs" / "judge-tables.json"
 
 
 @dataclass(frozen=True)
@@ -142,42 +135,20 @@ def run(number: int, scale: float) -> dict:
     return row
 
 
-def main() -> int:
-    """Run all rows on all cores; store the table when asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of rollouts")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
-    options = parser.parse_args()
-    began = time.monotonic()
-    with ProcessPoolExecutor(options.jobs) as pool:
+def prove(scale: float, jobs: int) -> Proved:
+    """Run all rows on all cores; ``scale`` is the share of the full number of rollouts."""
+    with ProcessPoolExecutor(jobs) as pool:
         count = len(scenes())
-        rows = list(pool.map(run, range(count), [options.scale] * count))
-    result = {
-        "proof": "judge-tables",
-        "command": "python -m tests.proofs.judge_tables " + " ".join(a for a in sys.argv[1:] if a != "--json"),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "seconds": round(time.monotonic() - began, 1),
-        "rows": rows,
-        "all_goals_met": all(row["met"] is not False for row in rows),
-    }
-    if options.store:
-        STORED.parent.mkdir(parents=True, exist_ok=True)
-        STORED.write_text(json.dumps(result, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(result))
-    else:
-        for row in rows:
-            met = {True: "met", False: "MISSED", None: ""}[row["met"]]
-            print(
-                f"{row['scene']:<45} {row['rolled_back']:>8.2%}  median {row['median']!s:>6}  p90 {row['p90']!s:>6}"
-                f"  {row['goal']} {met}"
-            )
-    return 0 if result["all_goals_met"] else 1
+        rows = list(pool.map(run, range(count), [scale] * count))
+    missed = [row for row in rows if row["met"] is False]
+    return Proved({"rows": rows, "all_goals_met": not missed}, missed, "\n".join(map(_shown, rows)))
+
+
+def _shown(row: dict[str, Any]) -> str:
+    met = {True: "met", False: "MISSED", None: ""}[row["met"]]
+    share, median, late = f"{row['rolled_back']:>8.2%}", f"median {row['median']!s:>6}", f"p90 {row['p90']!s:>6}"
+    return f"{row['scene']:<45} {share}  {median}  {late}  {row['goal']} {met}"
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("judge-tables", __doc__, prove, scale=1.0, jobs=os.cpu_count() or 1))

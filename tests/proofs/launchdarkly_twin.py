@@ -15,18 +15,11 @@ that ask one of a circle. Flags in a circle of flags that are on are compared: b
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import os
-import platform
-import sys
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -46,8 +39,8 @@ from flagbrake_launchdarkly.context import context_maker
 from flagbrake_launchdarkly.received import Known
 from flagbrake_launchdarkly.translate import environment_from_sdk, environment_to_sdk
 from tests.proofs import launchdarkly_worlds as worlds
+from tests.proofs.stored import Disagreement, Proved, command, counted
 
-STORED = Path(__file__).parents[2] / "docs" / "proofs" / "launchdarkly-twin.json"
 CONTEXTS_PER_WORLD = 16
 #: Every fifth world is also written back.
 WRITTEN_BACK = 5
@@ -62,7 +55,7 @@ class Result:
 
     pairs: int = 0
     written_back: int = 0
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[Disagreement] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     #: (operator, matched).
     clauses: Counter[tuple[str, bool]] = field(default_factory=Counter)
@@ -253,45 +246,24 @@ def _essence(reason: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(reason.get(name) for name in ("kind", "ruleIndex", "ruleId", "prerequisiteKey", "errorKind"))
 
 
-def _told(world: Mapping[str, Any], key: str, context: EvaluationContext, ours: Any, theirs: Any) -> str:
-    return f"{json.dumps(world['flags'][key])}\n{json.dumps(world)}\n{context!r}\nours   {ours}\ntheirs {theirs}"
+def _told(world: Mapping[str, Any], key: str, context: EvaluationContext, ours: Any, theirs: Any) -> Disagreement:
+    flag = f"{json.dumps(world['flags'][key])}\n{json.dumps(world)}"
+    return Disagreement(flag, repr(context), repr(ours), repr(theirs))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the result; fail when anything disagrees."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
-    options = parser.parse_args(argv)
-    began = time.monotonic()
-    done = compare(options.pairs, options.seed)
-    result = {
-        "proof": "launchdarkly-twin",
-        "command": "python -m tests.proofs.launchdarkly_twin " + " ".join(sys.argv[1:] if argv is None else argv),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "seconds": round(time.monotonic() - began, 1),
+def prove(pairs: int, seed: int) -> Proved:
+    """Compare, and tell."""
+    done = compare(pairs, seed)
+    facts = {
         "pairs": done.pairs,
         "written_back": done.written_back,
-        "seed": options.seed,
-        "reasons": dict(sorted(done.reasons.items())),
+        "seed": seed,
+        "reasons": counted(done.reasons),
         "clauses": {f"{op} {'matched' if hit else 'failed'}": n for (op, hit), n in sorted(done.clauses.items())},
         "disagreements": len(done.wrong),
     }
-    if options.store:
-        STORED.parent.mkdir(parents=True, exist_ok=True)
-        STORED.write_text(json.dumps(result, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print(f"{done.pairs:,} pairs, {len(done.wrong)} disagreements, {result['seconds']} s; {dict(done.reasons)}")
-    for one in done.wrong[:3]:
-        print(f"\n{one}", file=sys.stderr)
-    return 1 if done.wrong else 0
+    return Proved(facts, done.wrong, f"{done.pairs:,} pairs, {len(done.wrong)} disagreements; {dict(done.reasons)}")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("launchdarkly-twin", __doc__, prove, pairs=100_000, seed=1))

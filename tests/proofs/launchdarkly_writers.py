@@ -7,14 +7,9 @@ after reading it, so that a write over a stale document would lose somebody's un
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
-import platform
 import statistics
-import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +23,7 @@ from flagbrake.store import open_store
 from flagbrake_launchdarkly.control import LaunchDarklyControl
 from flagbrake_launchdarkly.options import ApiOptions
 from tests.launchdarkly.vendor import ENVIRONMENT, vendor
+from tests.proofs.stored import Proved, command
 
 CONTROLLERS = 2
 KEY = "contested"
@@ -62,7 +58,6 @@ def _add(writer: FlagWriter, unit: str) -> None:
 def run(writes: int) -> dict[str, Any]:
     """All writes of both controllers; what became of them."""
     variants = (Variant("v1", "one"), Variant("v2", "two"))
-    begun = time.monotonic()
     with TemporaryDirectory() as folder, vendor() as made:
         url = f"sqlite:///{Path(folder) / 'locks.db'}"
         open_store(url, project="proof", environment=ENVIRONMENT, create=True).close()
@@ -98,24 +93,14 @@ def run(writes: int) -> dict[str, Any]:
         "strange_units": len(there - wanted),
         "versions": version,
         "write_median_ms": round(statistics.median(took) * 1000, 1),
-        "seconds": round(time.monotonic() - begun, 1),
     }
 
 
-def main(argv: list[str]) -> int:
-    """Run, print, store when asked; exit 1 when an update was lost."""
-    parser = argparse.ArgumentParser(prog="tests.proofs.launchdarkly_writers", description=__doc__)
-    parser.add_argument("--writes", type=int, default=1000)
-    parser.add_argument("--store", action="store_true", help="write docs/proofs/launchdarkly-writers.json")
-    wanted = parser.parse_args(argv)
-    found = run(wanted.writes)
-    print(json.dumps(found))
-    if wanted.store:
-        about = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "python": platform.python_version()}
-        path = Path(__file__).parents[2] / "docs" / "proofs" / "launchdarkly-writers.json"
-        path.write_text(json.dumps({**about, **found}, indent=2) + "\n", encoding="utf-8")
-    return 1 if found["lost_updates"] or found["strange_units"] else 0
+def prove(writes: int) -> Proved:
+    """Run, and tell what was lost."""
+    found = run(writes)
+    return Proved(found, [f"{what}: {found[what]}" for what in ("lost_updates", "strange_units") if found[what]])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(command("launchdarkly-writers", __doc__, prove, writes=1000))

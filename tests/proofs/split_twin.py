@@ -8,18 +8,11 @@ a definition and read again), through JSON, in a Ruleset. Treatment, value, conf
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import os
-import platform
-import sys
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from queue import Queue
 from random import Random
 from typing import Any
@@ -52,23 +45,12 @@ from flagbrake_split.translate import (
     split_from_segment,
 )
 from tests.proofs.split_random import World, random_context, random_world
+from tests.proofs.stored import Disagreement, Proved, command, counted
 
-STORED = Path(__file__).parents[2] / "docs" / "proofs" / "split-twin.json"
 CONTEXTS = 20
 UNSUPPORTED = "targeting rule type unsupported by sdk"
 NOT_IN_SPLIT = "not in split"
 ABSENT = "definition not found"
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """One pair that was answered differently."""
-
-    split: str
-    flag: str
-    context: str
-    ours: str
-    theirs: str
 
 
 @dataclass
@@ -207,9 +189,9 @@ def compare(pairs: int, seed: int) -> tuple[list[Disagreement], Seen]:
                 mine = asked(rules, split["name"], key, attributes)
                 if mine != other:
                     flag = rules.flags.get(split["name"])
-                    shown = dumps(flag_to_data(flag)) if flag else str(rules.rejected)
+                    both = f"{json.dumps(split)}\n{dumps(flag_to_data(flag)) if flag else rules.rejected}"
                     context = f"{key!r} {attributes!r}"
-                    wrong.append(Disagreement(json.dumps(split), shown, context, repr(mine), f"{other!r} {answer!r}"))
+                    wrong.append(Disagreement(both, context, repr(mine), f"{other!r} {answer!r}"))
     return wrong, seen
 
 
@@ -255,44 +237,22 @@ def count(seen: Seen, split: dict[str, Any], label: str, reason: str) -> None:
     seen.outcomes[outcome] += 1
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the result; fail when anything disagrees."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
-    options = parser.parse_args(argv)
-    began = time.monotonic()
-    wrong, seen = compare(options.pairs, options.seed)
-    result = {
-        "proof": "split-twin",
-        "command": "python -m tests.proofs.split_twin " + " ".join(sys.argv[1:] if argv is None else argv),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "seconds": round(time.monotonic() - began, 1),
-        "pairs": options.pairs,
-        "seed": options.seed,
-        "matchers_asked": dict(sorted(seen.asked.items())),
-        "matchers_served": dict(sorted(seen.served.items())),
-        "outcomes": dict(sorted(seen.outcomes.items())),
-        "reasons": dict(sorted(seen.reasons.items())),
-        "hashes": dict(sorted(seen.hashes.items())),
-        "routes": dict(sorted(seen.routes.items())),
+def prove(pairs: int, seed: int) -> Proved:
+    """Compare, and tell."""
+    wrong, seen = compare(pairs, seed)
+    facts = {
+        "pairs": pairs,
+        "seed": seed,
+        "matchers_asked": counted(seen.asked),
+        "matchers_served": counted(seen.served),
+        "outcomes": counted(seen.outcomes),
+        "reasons": counted(seen.reasons),
+        "hashes": counted(seen.hashes),
+        "routes": counted(seen.routes),
         "disagreements": len(wrong),
     }
-    if options.store:
-        STORED.parent.mkdir(parents=True, exist_ok=True)
-        STORED.write_text(json.dumps(result, indent=2) + "\n")
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print(f"{options.pairs:,} pairs, {len(wrong)} disagreements, {result['seconds']} s; {dict(seen.reasons)}")
-    for one in wrong[:3]:
-        print(f"\n{one.split}\n{one.flag}\n{one.context}\nours   {one.ours}\ntheirs {one.theirs}", file=sys.stderr)
-    return 1 if wrong else 0
+    return Proved(facts, wrong, f"{pairs:,} pairs, {len(wrong)} disagreements; {dict(seen.reasons)}")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("split-twin", __doc__, prove, pairs=100_000, seed=1))

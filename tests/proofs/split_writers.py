@@ -8,16 +8,10 @@ stale document would lose somebody's unit. In the end every unit must be there.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
-import os
-import platform
 import statistics
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,8 +24,8 @@ from flagbrake.ports.adapter import AdapterSettings
 from flagbrake.store import open_store
 from flagbrake_split import SplitAdapter
 from flagbrake_split.emulator import SplitEmulator
+from tests.proofs.stored import Proved, command
 
-STORED = Path(__file__).parents[2] / "docs" / "proofs" / "split-writers.json"
 CONTROLLERS, THREADS = 2, 2
 PROJECT, ENVIRONMENT, KEY = "Default", "test", "contested"
 
@@ -64,7 +58,6 @@ def _add(writer: FlagWriter, unit: str) -> float:
 
 def run(writes: int) -> dict[str, Any]:
     """All writes of both controllers; what became of them."""
-    begun = time.monotonic()
     with TemporaryDirectory() as folder, SplitEmulator(ENVIRONMENT) as split:
         url = f"sqlite:///{Path(folder) / 'locks.db'}"
         open_store(url, project=PROJECT, environment=ENVIRONMENT, create=True).close()
@@ -94,29 +87,14 @@ def run(writes: int) -> dict[str, Any]:
         "lost_updates": len(wanted - there),
         "strange_units": len(there - wanted),
         "write_median_ms": round(statistics.median(took) * 1000, 1),
-        "seconds": round(time.monotonic() - begun, 1),
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run, print, store when asked; exit 1 when an update was lost."""
-    parser = argparse.ArgumentParser(prog="tests.proofs.split_writers", description=__doc__)
-    parser.add_argument("--writes", type=int, default=1000)
-    parser.add_argument("--store", action="store_true", help=f"write {STORED.name}")
-    wanted = parser.parse_args(argv)
-    found = run(wanted.writes)
-    print(json.dumps(found))
-    if wanted.store:
-        about = {
-            "proof": "split-writers",
-            "command": "python -m tests.proofs.split_writers " + " ".join(sys.argv[1:] if argv is None else argv),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-        }
-        STORED.write_text(json.dumps({**about, **found}, indent=2) + "\n", encoding="utf-8")
-    return 1 if found["lost_updates"] or found["strange_units"] else 0
+def prove(writes: int) -> Proved:
+    """Run, and tell what was lost."""
+    found = run(writes)
+    return Proved(found, [f"{what}: {found[what]}" for what in ("lost_updates", "strange_units") if found[what]])
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command("split-writers", __doc__, prove, writes=1000))
