@@ -111,7 +111,7 @@ class Account:
 
     def audited(self, key: str) -> list[tuple[str, str]]:
         """LaunchDarkly's audit log, oldest first."""
-        return [(entry.by, entry.comment) for entry in reversed(list(self.control.history(key, 100)))]
+        return [(entry.by, entry.reason) for entry in reversed(list(self.control.history(key, 100)))]
 
     def close(self) -> None:
         """Delete every flag that was made."""

@@ -225,7 +225,7 @@ def test_history_names_the_person(launchdarkly: Vendor, control: LaunchDarklyCon
     """The person flagbrake acted for, not the owner of the token; others by their login."""
     control.apply(SetOn("model", on=False), by="dana", comment="paid [twice]")
     newest = next(control.history("model"))
-    assert (newest.by, newest.comment) == ("dana", "paid [twice]")
+    assert (newest.by, newest.reason) == ("dana", "paid [twice]")
     assert "@" in list(control.history("model"))[-1].by
 
 

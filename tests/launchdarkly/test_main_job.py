@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flagbrake.model.state import SetOn
 from tests.launchdarkly.vendor import ENVIRONMENT, Vendor
 from tests.support import main_job
 from tests.support.command import Shell
@@ -37,6 +38,26 @@ def test_commands_by_hand(launchdarkly: Vendor, tmp_path: Path) -> None:
     """Create, split, kill, restore by the command line: LaunchDarkly shows each, and the SDK serves each."""
     settings(launchdarkly, tmp_path)
     main_job.operate_by_hand(Shell(tmp_path), "agents.refunds")
+
+
+def test_the_history_has_what_was_changed_at_launchdarkly(launchdarkly: Vendor, tmp_path: Path) -> None:
+    """Beside the audit stands LaunchDarkly's own log: who changed a flag there, in whose name ours did."""
+    settings(launchdarkly, tmp_path)
+    shell = Shell(tmp_path)
+    shell.ok("init")
+    shell.ok("flag", "create", "search")
+    shell.ok("flag", "set", "search", "50")
+    launchdarkly.control().apply(SetOn("search", on=False), comment="from the page")
+    told = shell.ok("history", "search").out
+    assert "from the page" in told.partition("launchdarkly itself says:")[2]
+    shown = shell.ok("--json", "history", "search").data
+    assert "from the page" not in json.dumps(shown["entries"])
+    assert [entry["reason"] for entry in shown["vendor"]][:1] == ["from the page"]
+    assert {"dana"} < {entry["by"] for entry in shown["vendor"]}
+    assert shell.ok("--json", "history").data["vendor"] == []
+    launchdarkly.emulator.stop()
+    away = shell("history", "search")
+    assert (away.code, "could not be read" in away.err, "set-distribution" in away.out) == (0, True, True)
 
 
 def test_without_a_store(launchdarkly: Vendor, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class Vendor:
         """LaunchDarkly's audit log, oldest first."""
         control = self.control()
         try:
-            return [(entry.by, entry.comment) for entry in reversed(list(control.history(key, 100)))]
+            return [(entry.by, entry.reason) for entry in reversed(list(control.history(key, 100)))]
         finally:
             control.close()
 

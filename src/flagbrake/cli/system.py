@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,13 +12,15 @@ import typer
 
 from flagbrake import config as configuration
 from flagbrake.cli.output import age
-from flagbrake.errors import FlagbrakeError, InvalidInput
+from flagbrake.errors import FlagbrakeError, InvalidInput, NotFound, Unsupported
+from flagbrake.model.state import Capability, Support
 from flagbrake.model.values import percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flagbrake.cli.session import Session
+    from flagbrake.model.history import VendorEntry
     from flagbrake.wiring.health import Finding
 
 _SHORT: Final = 60
@@ -151,7 +154,10 @@ def history(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many entries.", min=1)] = 20,
 ) -> None:
-    """Who did what, when and why; the audit chain is verified on the way."""
+    """Who did what, when and why; the audit chain is verified on the way.
+
+    A flag's history ends with the vendor's own log, in which changes made elsewhere stand too.
+    """
     session: Session = context.obj
     session.say_where()
     audit = session.plane.store.audit
@@ -164,7 +170,27 @@ def history(
     )
     if broken is not None:
         session.out.warn(f"the audit chain is broken at entry {broken}: somebody changed the table")
-    session.out.data(entries=[asdict(e) for e in entries], chain_broken_at=broken)
+    vendor = _vendor_history(session, subject, limit) if subject else []
+    if vendor:
+        session.out.line(f"\n{session.plane.control.name} itself says:")
+        rows = [(f"{age(e.at)} ago", e.by, e.action, e.reason) for e in vendor]
+        session.out.table(("when", "who", "what", "why"), rows, empty="")
+    session.out.data(entries=[asdict(e) for e in entries], chain_broken_at=broken, vendor=[asdict(e) for e in vendor])
+
+
+def _vendor_history(session: Session, subject: str, limit: int) -> list[VendorEntry]:
+    """What was changed elsewhere stands in the vendor's own log only; where that log is ours there is one."""
+    control = session.plane.control
+    key = subject.removeprefix("flag:")
+    if control.audits_itself or ":" in key or control.capabilities.get(Capability.AUDIT) is not Support.FULL:
+        return []
+    try:
+        return list(islice(control.history(key, limit), limit))
+    except (NotFound, Unsupported):
+        return []
+    except FlagbrakeError as error:
+        session.out.warn(f"the log of '{control.name}' could not be read: {error}")
+        return []
 
 
 def change_of(before: Any, after: Any) -> str:

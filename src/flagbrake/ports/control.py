@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from flagbrake.errors import Unsupported
 from flagbrake.model.flag import Flag, FlagRef, Segment
+from flagbrake.model.history import VendorEntry
 from flagbrake.model.state import Capability, Change, FlagState, Support
 
 
@@ -74,6 +75,15 @@ class FlagControl(ABC):
     def segments(self) -> Iterator[Segment]:
         """All segments."""
         raise self.unsupported(Capability.SEGMENTS)
+
+    def history(self, key: str, limit: int = 20) -> Iterator[VendorEntry]:
+        """What the vendor's own log says of a flag here, newest first: what was changed elsewhere stands there too.
+
+        Raises:
+            NotFound: no such flag.
+            Unsupported: the vendor keeps none, or it cannot be asked for.
+        """
+        raise self.unsupported(Capability.AUDIT)
 
     def spelt(self, flag: Flag) -> Flag:
         """A definition as :meth:`read` will show it once it is written here: in the vendor's own dialect and bucketing.

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import ClassVar, Final
@@ -25,6 +25,7 @@ from flagbrake.evaluate import check
 from flagbrake.model.change import intended
 from flagbrake.model.codec import flag_from_data, flag_to_data
 from flagbrake.model.flag import Flag, Segment
+from flagbrake.model.history import VendorEntry
 from flagbrake.model.state import (
     Archive,
     Capability,
@@ -54,16 +55,6 @@ from flagbrake_launchdarkly.translate import flag_from_sdk, flag_to_sdk, segment
 
 _BY: Final = re.compile(r"(?P<why>.*?) ?\[flagbrake: (?P<by>[^\]]*)\]\Z", re.DOTALL)
 _COMMENT: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of LaunchDarkly's audit log: ``by`` is the person flagbrake named, else whose token or login it was."""
-
-    at: datetime
-    by: str
-    comment: str
-    title: str
 
 
 class LaunchDarklyControl(FlagControl):
@@ -128,7 +119,7 @@ class LaunchDarklyControl(FlagControl):
         except NotAllowed as error:
             yield Remark(error.fact, fine=False, cure=error.cure)
 
-    def history(self, key: str, limit: int = 20) -> Iterator[Entry]:
+    def history(self, key: str, limit: int = 20) -> Iterator[VendorEntry]:
         """LaunchDarkly's audit log about a flag in this environment, newest first."""
         for item in self._api.log(key, limit):
             comment = item.get("comment") or ""
@@ -136,7 +127,7 @@ class LaunchDarklyControl(FlagControl):
             who = (item.get("member") or {}).get("email") or (item.get("token") or {}).get("name") or ""
             at = datetime.fromtimestamp(item["date"] / 1000, UTC)
             said, by = (ours["why"], ours["by"]) if ours else (comment, who)
-            yield Entry(at, by, said, item.get("titleVerb") or "")
+            yield VendorEntry(at, by, item.get("titleVerb") or "", said)
 
     # --- writing --------------------------------------------------------------------------------------
 
@@ -347,4 +338,4 @@ def _body(flag: Flag, on: str) -> Json:
     }
 
 
-__all__ = ["Entry", "LaunchDarklyControl"]
+__all__ = ["LaunchDarklyControl"]

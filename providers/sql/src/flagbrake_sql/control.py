@@ -16,6 +16,7 @@ from flagbrake.evaluate.checks import FLAG_NODE, MOST_ASKED, needs_of_flag, need
 from flagbrake.model.change import intended, verb
 from flagbrake.model.codec import flag_from_data, flag_to_data
 from flagbrake.model.flag import Flag, Segment
+from flagbrake.model.history import VendorEntry
 from flagbrake.model.state import (
     Archive,
     Capability,
@@ -130,6 +131,10 @@ class SqlControl(FlagControl):
                 yield row.decode()
             except InvalidInput as error:
                 _log.error("Left out of the list: %s", error)
+
+    def history(self, key: str, limit: int = 20) -> Iterator[VendorEntry]:
+        """The store's audit about a flag, newest first."""
+        return (VendorEntry(e.at, e.by, e.action, e.reason) for e in self._store.audit.entries(key, limit))
 
     # --- inside ----------------------------------------------------------------------------------------
 
