@@ -378,7 +378,7 @@ BAD = [
     one_rule(Clause(Attribute(("a",)), Op.SEMVER_EQUAL, ("one",)), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.AFTER, ("2026-06-01",)), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.IN_CIDR, ("10.0.0.0/99",)), key="f"),
-    one_rule(Clause(Attribute(("a",)), Op.IN, ("x",), semantics=UNLEASH), key="f"),
+    one_rule(Clause(Attribute(("a",)), Op.SET_ANY, ("x",), semantics=UNLEASH), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.LESS, ("5",), semantics=SPLIT), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.MATCHES, ("(",), semantics=SPLIT), key="f"),
     one_rule(Clause(Attribute(("a",)), Op.ON, ("2026",), semantics=SPLIT), key="f"),

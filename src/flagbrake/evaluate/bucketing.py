@@ -21,7 +21,12 @@ Position = Callable[[str | None, Mapping[str, Any]], Place]
 
 _TWO_32: Final = 1 << 32
 #: Vendors' algorithms and the file of ``evaluate.vendors`` that registers each, imported when one is first asked for.
-_VENDORS: Final = {"launchdarkly-sha1": "launchdarkly", "split-murmur3": "split", "split-legacy": "split"}
+_VENDORS: Final = {
+    "launchdarkly-sha1": "launchdarkly",
+    "split-murmur3": "split",
+    "split-legacy": "split",
+    "unleash-murmur3": "unleash",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class Algorithm:
 
     A vendor whose arithmetic is not that of whole shares brings ``walk(shares)``, the bounds of shares laid
     end to end. One whose SDK serves a variant even to a context that names no unit brings
-    ``place(bucketing, flag_key)``, which tells the place of every context; shares of zero are then kept.
+    ``place(bucketing, flag_key)``, which tells the place of every context; shares of zero are then kept. Where all
+    who have no targeting key would get the same, by a stand-in of the SDK's own, that is ``stands_in``.
     """
 
     id: str
@@ -43,6 +49,7 @@ class Algorithm:
     bucket: Callable[[Place], int]
     walk: Callable[[Sequence[int]], list[Place]] | None = None
     place: Callable[[Bucketing, str], Position] | None = None
+    stands_in: bool = False
 
     def bounds(self, shares: Sequence[int]) -> list[Place]:
         """The end of each share, laid end to end."""

@@ -151,7 +151,7 @@ def _check_serve(serve: Serve, names: frozenset[str], where: str) -> None:
         _refuse(where, f"the shares make {percent_of(total)} %.", "shares that make 100 % together")
     _check_bucketing(serve.bucketing, where)
     if serve.gate is not None:
-        if serve.gate.outside not in names:
+        if serve.gate.outside not in names and not (serve.gate.outside is None and where != "default"):
             _refuse(where, f"'{serve.gate.outside}' is not a variant of this flag.", ", ".join(sorted(names)))
         if not 0 <= serve.gate.share <= WHOLE:
             _refuse(where, f"{serve.gate.share} is not a share.", f"0 to {WHOLE}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 from flagbrake.errors import InvalidInput
@@ -29,13 +30,13 @@ class Rules(Protocol):
     def member(self, segment: str, key: str | None, attributes: Mapping[str, Any]) -> bool:
         """Is the context in this segment? A segment that does not exist has no members."""
 
-    def serves(self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]) -> bool:
-        """Is that flag on, and does it serve one of these variants?"""
-
-    def serves_or_off(
-        self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]
+    def serves(
+        self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any], off_flag: OffFlag
     ) -> bool:
-        """As :meth:`serves`, but what a flag serves when it is off counts as well."""
+        """Does that flag serve one of these variants? ``off_flag`` says what one that is off counts as."""
+
+    def now(self) -> datetime | None:
+        """The time, for what asks for it; ``None`` where nobody tells."""
 
 
 #: True if a context matches.
@@ -72,6 +73,15 @@ def reader(attribute: Attribute, contexts: Contexts = Contexts.OPEN) -> Read:
     return nested
 
 
+def reader_of(clause: Clause) -> Read:
+    """How a clause reads its attribute, in its own dialect."""
+    if clause.semantics.coercion is Coercion.UNLEASH:
+        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+
+        return unleash.reader(clause.attribute)
+    return reader(clause.attribute, clause.semantics.contexts)
+
+
 def predicate(clause: Clause) -> Predicate:
     """Compile one clause.
 
@@ -84,6 +94,10 @@ def predicate(clause: Clause) -> Predicate:
     refuse_unsupported(clause)
     if clause.semantics.coercion is Coercion.SPLIT:
         return _coerced(clause)
+    if clause.semantics.coercion is Coercion.UNLEASH:
+        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+
+        return unleash.predicate(clause)
     if _is_plain_text(clause):
         return _plain_text(clause)
     return _general(clause)
@@ -291,7 +305,7 @@ def _valueless(clause: Clause) -> Predicate:
         return lambda _key, _attributes, _rules: sense
     if clause.op is Op.PRESENT:
         # The one operator whose question is absence itself: negated it is true for a missing attribute.
-        read = reader(clause.attribute, clause.semantics.contexts)
+        read = reader_of(clause)
         return lambda key, attributes, _rules: (read(key, attributes) is not None) is sense
     if not clause.values or not all(isinstance(value, str) for value in clause.values):
         what = "segments" if clause.op is Op.SEGMENT else "variants"
@@ -299,7 +313,5 @@ def _valueless(clause: Clause) -> Predicate:
     if clause.op is Op.SEGMENT:
         segments = tuple(clause.values)
         return lambda key, attributes, rules: any(rules.member(s, key, attributes) for s in segments) is sense
-    flag, variants = clause.attribute.path[0], frozenset(clause.values)
-    if clause.semantics.off_flag is OffFlag.SERVES:
-        return lambda key, attributes, rules: rules.serves_or_off(flag, variants, key, attributes) is sense
-    return lambda key, attributes, rules: rules.serves(flag, variants, key, attributes) is sense
+    flag, variants, off = clause.attribute.path[0], frozenset(clause.values), clause.semantics.off_flag
+    return lambda key, attributes, rules: rules.serves(flag, variants, key, attributes, off) is sense

@@ -10,9 +10,9 @@ from openfeature.flag_evaluation import Reason
 
 from flagbrake.evaluate.bucketing import algorithm
 from flagbrake.evaluate.clauses import Predicate, Rules, all_of
-from flagbrake.evaluate.serving import Answer, Served, facts, off, one, position, serve
-from flagbrake.model.clause import TARGETING_KEY, USER, OffFlag
-from flagbrake.model.flag import Flag, KeySet, Prerequisite, Segment, SegmentRule
+from flagbrake.evaluate.serving import Answer, Inside, Served, facts, off, one, passing, position, serve
+from flagbrake.model.clause import TARGETING_KEY, USER
+from flagbrake.model.flag import Flag, KeySet, Prerequisite, Rule, Segment, SegmentRule
 from flagbrake.model.values import WHOLE
 
 #: Answers for a targeting key, attributes and the present ruleset.
@@ -37,18 +37,25 @@ def _body(flag: Flag) -> Compiled:
     plain = not (flag.targets or flag.rules or flag.prerequisites)
     default = serve(flag, flag.default, Reason.STATIC if plain else Reason.DEFAULT, facts(flag))
     targeted = _targets(flag)
-    rules = tuple(
-        (
-            all_of(rule.clauses[:1]) or _always,
-            all_of(rule.clauses[1:]),
-            serve(flag, rule.serve, Reason.TARGETING_MATCH, facts(flag, rule=rule.id)),
-        )
-        for rule in flag.rules
-    )
+    rules = tuple(_rule(flag, rule) for rule in flag.rules)
     if not rules and targeted is None:
         return _without_rules(default)
     ruled = _rules(rules, default) if rules else _without_rules(default)
     return ruled if targeted is None else _with_targets(targeted, ruled)
+
+
+def _rule(flag: Flag, rule: Rule) -> tuple[Predicate, Predicate | None, Served]:
+    first, rest = all_of(rule.clauses[:1]) or _always, all_of(rule.clauses[1:])
+    inside = passing(rule.serve, flag.key)
+    if inside is not None:
+        rest = _both(rest, inside)
+    return first, rest, serve(flag, rule.serve, Reason.TARGETING_MATCH, facts(flag, rule=rule.id))
+
+
+def _both(clauses: Predicate | None, inside: Inside) -> Predicate:
+    if clauses is None:
+        return lambda key, attributes, _rules: inside(key, attributes)
+    return lambda key, attributes, rules: clauses(key, attributes, rules) and inside(key, attributes)
 
 
 def _always(_key: str | None, _attributes: Mapping[str, Any], _rules: Rules) -> bool:
@@ -106,14 +113,11 @@ def key_of(kind: str, attributes: Mapping[str, Any]) -> str | None:
 
 
 def _with_prerequisites(flag: Flag, body: Compiled) -> Compiled:
-    asked = tuple(
-        (p.flag, frozenset(p.variants), p.off_flag is OffFlag.SERVES, _failed(flag, p)) for p in flag.prerequisites
-    )
+    asked = tuple((p.flag, frozenset(p.variants), p.off_flag, _failed(flag, p)) for p in flag.prerequisites)
 
     def answer(key: str | None, attributes: Mapping[str, Any], rules: Rules) -> Answer:
-        for other, variants, off_counts, failed in asked:
-            serves = rules.serves_or_off if off_counts else rules.serves
-            if not serves(other, variants, key, attributes):
+        for other, variants, off_flag, failed in asked:
+            if not rules.serves(other, variants, key, attributes, off_flag):
                 return failed(key, attributes)
         return body(key, attributes, rules)
 

@@ -11,7 +11,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
 from flagbrake.errors import NotFound
 from flagbrake.evaluate.bucketing import algorithm, unit_text
-from flagbrake.evaluate.clauses import predicate, reader
+from flagbrake.evaluate.clauses import predicate, reader, reader_of
 from flagbrake.evaluate.compile import key_of
 from flagbrake.evaluate.explanation import (
     ClauseResult,
@@ -22,7 +22,7 @@ from flagbrake.evaluate.explanation import (
     Slice,
     SplitResult,
 )
-from flagbrake.evaluate.serving import position
+from flagbrake.evaluate.serving import passing, position
 from flagbrake.model.clause import USER, Clause, OffFlag, OnMissing, Op
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Prerequisite, Rule, Serve
 from flagbrake.model.values import USE_DEFAULT, WHOLE, percent_of
@@ -76,7 +76,8 @@ class _Explaining:
         target = self._target()
         stopped = not flag.on or any(not p.met for p in prerequisites)
         matched = [self._clauses(rule) for rule in flag.rules]
-        first = next((i for i, clauses in enumerate(matched) if all(c.matched for c in clauses)), None)
+        found = enumerate(zip(flag.rules, matched, strict=True))
+        first = next((i for i, (r, clauses) in found if all(c.matched for c in clauses) and self._lets_in(r)), None)
         used = None if stopped or target is not None else first
         results = [
             _rule(rule, clauses, used=used == index)
@@ -122,7 +123,7 @@ class _Explaining:
             return PrerequisiteResult(asked.flag, asked.variants, None, met=False, note=note)
         off = given.reason is Reason.DISABLED and "prerequisite" not in given.flag_metadata
         counts = not off or asked.off_flag is OffFlag.SERVES
-        met = counts and given.variant in asked.variants
+        met = given.variant in asked.variants if counts else asked.off_flag is OffFlag.MET
         note = "" if counts else "it is off"
         return PrerequisiteResult(asked.flag, asked.variants, given.variant, met=met, note=note)
 
@@ -133,11 +134,19 @@ class _Explaining:
                 return target.variant
         return None
 
+    def _lets_in(self, rule: Rule) -> bool:
+        """Is the unit inside the gate of a rule that others go past? Where that cannot be told, the rule decides."""
+        inside = passing(rule.serve, self._flag.key)
+        try:
+            return inside is None or inside(self._key, self._attributes)
+        except OpenFeatureError:
+            return True
+
     def _clauses(self, rule: Rule) -> tuple[ClauseResult, ...]:
         return tuple(self._clause(clause) for clause in rule.clauses)
 
     def _clause(self, clause: Clause) -> ClauseResult:
-        read = reader(clause.attribute, clause.semantics.contexts)
+        read = reader_of(clause)
         seen = None if clause.op is Op.ALWAYS else read(self._key, self._attributes)
         note = ""
         try:

@@ -59,14 +59,14 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The gate before a split: who is inside takes part, the rest gets ``outside``."""
+    """The gate before a split: who is inside takes part, the rest gets ``outside``, or goes on to the next rule."""
 
     unit: str | None
     algorithm: str
     bucket: int | None
     end: int
     inside: bool | None
-    outside: str
+    outside: str | None
 
 
 @dataclass(frozen=True, slots=True)

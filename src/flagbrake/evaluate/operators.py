@@ -49,8 +49,10 @@ def refuse_unsupported(clause: Clause) -> None:
     trouble = ""
     if semantics.coercion is Coercion.SPLIT and op not in VALUELESS:
         trouble = _beyond_split(op, semantics)
-    elif semantics.coercion not in {Coercion.STRICT, Coercion.DOUBLE} and op not in VALUELESS:
-        trouble = f"coercion '{semantics.coercion}'"
+    elif semantics.coercion is Coercion.UNLEASH and op not in VALUELESS:
+        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+
+        trouble = unleash.beyond(op, semantics)
     elif semantics.regex is not Regex.PYTHON and op is Op.MATCHES:
         trouble = f"regular expressions of '{semantics.regex}'"
     elif semantics.semver is Semver.SPLIT and op in _VERSION:
@@ -89,6 +91,10 @@ def test_of(clause: Clause) -> Test:
         from flagbrake.evaluate.vendors import split  # few rulesets need it
 
         return split.test_of(clause)
+    if clause.semantics.coercion is Coercion.UNLEASH:
+        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+
+        return unleash.test_of(clause)
     return _maker(op)(clause)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from flagbrake.evaluate.clauses import Predicate
 from flagbrake.evaluate.compile import Compiled, compile_flag, compile_segment
 from flagbrake.evaluate.explanation import Explanation
 from flagbrake.evaluate.serving import facts, off
+from flagbrake.model.clause import OffFlag
 from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.values import MISMATCH
 
@@ -32,11 +34,20 @@ class Ruleset:
 
     Each flag is compiled when it is first asked and never again; threads that ask at the same moment may
     compile twice, to the same answers. Nothing here takes a lock.
+
+    ``clock`` tells the time to flags that ask for it (Unleash's ``currentTime``, where a context has none).
     """
 
-    __slots__ = ("_answers", "_flags", "_members", "_needs", "_rejected", "_segments")
+    __slots__ = ("_answers", "_clock", "_flags", "_members", "_needs", "_rejected", "_segments")
 
-    def __init__(self, flags: Mapping[str, Flag], segments: Mapping[str, Segment] = _NO_SEGMENTS) -> None:
+    def __init__(
+        self,
+        flags: Mapping[str, Flag],
+        segments: Mapping[str, Segment] = _NO_SEGMENTS,
+        *,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._clock = clock
         self._flags: dict[str, Flag] = {}
         self._segments: dict[str, Segment] = {}
         self._needs: dict[Node, frozenset[Node]] = {}
@@ -144,6 +155,7 @@ class Ruleset:
         :attr:`rejected` of the result says why until a good one comes or the flag is removed.
         """
         fresh = object.__new__(Ruleset)
+        fresh._clock = self._clock
         fresh._flags = dict(self._flags)
         fresh._segments = dict(self._segments)
         fresh._needs = dict(self._needs)
@@ -205,22 +217,24 @@ class Ruleset:
             member = self._members[segment] = compile_segment(found)
         return member(key, attributes, self)
 
-    def serves(self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]) -> bool:
-        """Is that flag on, and does it serve one of these variants? A missing flag does not.
+    def serves(
+        self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any], off_flag: OffFlag
+    ) -> bool:
+        """Does that flag serve one of these variants? A missing flag does not.
 
-        One that its own prerequisites stop is on, and serves its off variant.
+        ``off_flag`` says what one that is off counts as; one that its own prerequisites stop is on, and serves its
+        off variant.
         """
         given = self._given(flag, key, attributes)
-        if given is None or given.variant not in variants:
+        if given is None:
             return False
-        return given.reason is not Reason.DISABLED or "prerequisite" in given.flag_metadata
+        if off_flag is OffFlag.SERVES or given.reason is not Reason.DISABLED or "prerequisite" in given.flag_metadata:
+            return given.variant in variants
+        return off_flag is OffFlag.MET
 
-    def serves_or_off(
-        self, flag: str, variants: frozenset[str], key: str | None, attributes: Mapping[str, Any]
-    ) -> bool:
-        """Does that flag serve one of these variants, on or off? A missing flag does not."""
-        given = self._given(flag, key, attributes)
-        return given is not None and given.variant in variants
+    def now(self) -> datetime | None:
+        """The time as the ruleset's clock tells it, ``None`` without one."""
+        return self._clock() if self._clock is not None else None
 
     def _given(self, flag: str, key: str | None, attributes: Mapping[str, Any]) -> FlagResolutionDetails[Any] | None:
         try:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from openfeature.exception import InvalidContextError, TargetingKeyMissingError
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
@@ -14,14 +14,18 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from flagbrake.evaluate.bucketing import Algorithm, Locate, Place, Position, algorithm, unit_text
 from flagbrake.evaluate.clauses import reader
 from flagbrake.model.clause import TARGETING_KEY, USER, Attribute
-from flagbrake.model.flag import Bucketing, Distribution, Flag, Serve, Weight
+from flagbrake.model.flag import Bucketing, Distribution, Flag, Gate, Serve, Weight
 from flagbrake.model.values import USE_DEFAULT, WHOLE
 
 Answer = FlagResolutionDetails[Any]
 #: The answer for a targeting key and attributes.
 Served = Callable[[str | None, Mapping[str, Any]], Answer]
+#: Is a context inside a gate?
+Inside = Callable[[str | None, Mapping[str, Any]], bool]
 #: Metadata of an answer, made once per outcome.
 Facts = Mapping[str, Any]
+
+T = TypeVar("T")
 
 
 def facts(flag: Flag, **more: str) -> Facts:
@@ -65,31 +69,57 @@ def split(flag: Flag, distribution: Distribution, metadata: Facts) -> Served:
     served = [one(flag, w.variant, Reason.SPLIT, metadata) for w in weights_of(distribution, made)]
     sure = len(served) == 1 and made.place is None  # a vendor's hash may refuse a unit even where all get the same
     inside = served[0] if sure else _choose(flag, distribution, served, metadata)
-    if made.place is not None and _is_targeting_key(distribution.bucketing) and _deals(distribution):
+    if made.stands_in and _is_targeting_key(distribution.bucketing) and _deals(distribution):
         inside = _keyed(inside, flag.key)
     gate = distribution.gate
-    if gate is None or gate.share == WHOLE:
+    if gate is None or gate.outside is None:  # the rule has asked already
+        return inside
+    passes = _passes(gate, flag.key)
+    if passes is None:
         return inside
     outside = one(flag, gate.outside, Reason.SPLIT, metadata)
     if gate.share == 0:
         return outside
-    place = position(gate.bucketing, flag.key)
-    bound = algorithm(gate.bucketing.algorithm).bound(gate.share)
 
     def gated(key: str | None, attributes: Mapping[str, Any]) -> Answer:
-        return inside(key, attributes) if place(key, attributes) < bound else outside(key, attributes)
+        return inside(key, attributes) if passes(key, attributes) else outside(key, attributes)
 
     return gated
+
+
+def passing(what: Serve, owner: str) -> Inside | None:
+    """Who is inside a gate that others go past, to the next rule; ``None`` where there is no such gate."""
+    gate = what.gate if isinstance(what, Distribution) else None
+    return None if gate is None or gate.outside is not None else _passes(gate, owner)
+
+
+def _passes(gate: Gate, owner: str) -> Inside | None:
+    """Who is inside; ``None`` where everybody is."""
+    made = algorithm(gate.bucketing.algorithm)
+    if gate.share == WHOLE and made.place is None:
+        return None
+    if gate.share == 0:
+        return lambda _key, _attributes: False
+    place, bound = position(gate.bucketing, owner), made.bound(gate.share)
+
+    def passes(key: str | None, attributes: Mapping[str, Any]) -> bool:
+        return place(key, attributes) < bound
+
+    if gate.share != WHOLE and made.stands_in and _is_targeting_key(gate.bucketing):
+        return _keyed(passes, owner)
+    return passes
 
 
 def _deals(distribution: Distribution) -> bool:
     return sum(1 for weight in distribution.weights if weight.share) > 1
 
 
-def _keyed(inside: Served, owner: str) -> Served:
+def _keyed(
+    inside: Callable[[str | None, Mapping[str, Any]], T], owner: str
+) -> Callable[[str | None, Mapping[str, Any]], T]:
     """A vendor's SDK gives the same stand-in to all who have no key; ours says so."""
 
-    def keyed(key: str | None, attributes: Mapping[str, Any]) -> Answer:
+    def keyed(key: str | None, attributes: Mapping[str, Any]) -> T:
         if not key:
             raise TargetingKeyMissingError(f"'{owner}' is split by targeting key, and the context has none.")
         return inside(key, attributes)

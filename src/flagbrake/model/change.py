@@ -70,7 +70,7 @@ def _switched(flag: Flag, *, on: bool, off_variant: str | None) -> Flag:
 def _check_variants(flag: Flag, serve: Serve) -> None:
     names = flag.variant_names
     asked = [serve] if isinstance(serve, str) else [weight.variant for weight in serve.weights]
-    if isinstance(serve, Distribution) and serve.gate is not None:
+    if isinstance(serve, Distribution) and serve.gate is not None and serve.gate.outside is not None:
         asked.append(serve.gate.outside)
     for name in asked:
         if name not in names:

@@ -104,7 +104,7 @@ class ListMode(StrEnum):
 
     ANY = "any"  # true if any element matches
     NONE = "none"  # a list matches nothing
-    WHOLE = "whole"  # the list is one value: its JSON text (Split)
+    WHOLE = "whole"  # the list is one value: its JSON text (Split, Unleash)
 
 
 class Case(StrEnum):
@@ -135,7 +135,7 @@ class Dates(StrEnum):
     RFC3339_OR_MILLIS = "rfc3339_or_millis"  # ours
     ISO_OR_MILLIS = "iso_or_millis"  # any ISO 8601 form with an offset, compared as floats (LaunchDarkly)
     EPOCH_SECONDS = "epoch_seconds"  # Split: attribute in s, literal in ms, truncated to minute or day
-    ISO = "iso"  # Unleash
+    ISO = "iso"  # ISO 8601 as chrono reads it; ``currentTime`` is now where the context names none (Unleash)
 
 
 class Contexts(StrEnum):
@@ -151,8 +151,9 @@ class OffFlag(StrEnum):
     One that is on and stopped by its own prerequisites counts as its off variant, which it serves.
     """
 
-    UNMET = "unmet"  # it serves nothing: LaunchDarkly, Unleash, ours
+    UNMET = "unmet"  # it serves nothing: LaunchDarkly, ours, and Unleash where the other flag must be on
     SERVES = "serves"  # it serves its off variant: Split
+    MET = "met"  # it is what is asked for: Unleash where the other flag must not be on
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ SPLIT: Final = Semantics(
 UNLEASH: Final = Semantics(
     on_missing=OnMissing.AS_FALSE,
     coercion=Coercion.UNLEASH,
-    list_mode=ListMode.NONE,
+    list_mode=ListMode.WHOLE,
     regex=Regex.RUST,
     dates=Dates.ISO,
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flagbrake.model.clause import USER, Attribute, Clause, OffFlag
-from flagbrake.model.values import WHOLE, FlagKind
+from flagbrake.model.values import USE_DEFAULT, WHOLE, FlagKind
 
 #: Our own bucketing: ``murmur3_x86_32(f"{salt}/{unit}") * 100000 >> 32``; the salt defaults to the flag key.
 DEFAULT_BUCKETING: Final = "flagbrake-1"
@@ -27,10 +27,10 @@ class FlagRef:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A named value."""
+    """A named value. Without one it serves the caller's default, under its name (Unleash's ``disabled``)."""
 
     name: str
-    value: Any
+    value: Any = USE_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Bucketing:
 
     Which of ``salt``, ``seed`` and ``group`` an algorithm reads is the algorithm's affair; an import keeps
     all that the vendor had. An empty ``salt`` means the flag's key. Where the context has the attribute
-    ``override`` it names the unit in place of ``attribute`` (Split's bucketing key).
+    ``override`` it names the unit in place of ``attribute`` (Split's bucketing key). ``buckets`` is how many
+    the algorithm deals into, where that is a flag's own affair (Unleash's variants).
     """
 
     algorithm: str = DEFAULT_BUCKETING
@@ -48,6 +49,7 @@ class Bucketing:
     group: str | None = None
     attribute: Attribute = field(default_factory=Attribute)
     override: Attribute | None = None
+    buckets: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,14 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A share of units that take part at all, hashed apart (Split's traffic allocation); the rest get ``outside``."""
+    """A share of units that take part at all, hashed apart (Split's traffic allocation, Unleash's rollout).
+
+    The rest get ``outside``; where it is ``None`` the rule is none for them, and they go on to the next one.
+    """
 
     share: int
     bucketing: Bucketing
-    outside: str
+    outside: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ from flagbrake.model.reading import (
     text,
     texts,
 )
-from flagbrake.model.values import MISMATCH, WHOLE, FlagKind, coerce, kind_of, percent_of, share_of
+from flagbrake.model.values import MISMATCH, USE_DEFAULT, WHOLE, FlagKind, coerce, kind_of, percent_of, share_of
 
 _KINDS: Final = members(FlagKind)
 _OPS: Final = members(Op)
@@ -94,7 +94,7 @@ _CLAUSE: Final = frozenset(("attribute", "op", "values", "negate"))
 _CLAUSE_ALL: Final = _CLAUSE | {"dialect"} | _SEMANTICS.keys()
 _RULE: Final = frozenset(("id", "when", "serve", "description"))
 _SPLIT: Final = frozenset(("split", "bucketing", "gate"))
-_BUCKETING: Final = frozenset(("algorithm", "salt", "seed", "group", "attribute", "override"))
+_BUCKETING: Final = frozenset(("algorithm", "salt", "seed", "group", "attribute", "override", "buckets"))
 _GATE: Final = frozenset(("share", "bucketing", "outside"))
 _TARGETS: Final = frozenset(("variant", "keys", "kind"))
 _PREREQUISITE: Final = frozenset(("flag", "variants", "off_flag"))
@@ -162,7 +162,7 @@ def _served(serve: Serve, names: frozenset[str], *path: str) -> None:
     for index, weight in enumerate(serve.weights):
         if weight.variant not in names:
             _known(weight.variant, names, *path, "split", f"[{index}]", "variant")
-    if serve.gate is not None:
+    if serve.gate is not None and (serve.gate.outside is not None or path == ("default",)):
         _known(serve.gate.outside, names, *path, "gate", "outside")
 
 
@@ -173,9 +173,9 @@ def _variants(data: Any, kind: FlagKind) -> tuple[Variant, ...]:
     exact = _EXACT.get(kind)
 
     def variant(item: Any) -> Variant:
-        fields(item, _VARIANT, ("name", "value"), "a variant")
-        value = item["value"]
-        if type(value) is not exact:
+        fields(item, _VARIANT, ("name",), "a variant")
+        value = item.get("value", USE_DEFAULT)
+        if type(value) is not exact and value is not USE_DEFAULT:
             value = inside("value", lambda value: _value(value, kind), value)
         return Variant(key(item, "name"), value)
 
@@ -326,13 +326,18 @@ def _bucketing(data: Any) -> Bucketing:
     attribute = inside("attribute", _attribute, data["attribute"]) if "attribute" in data else _DEFAULT.attribute
     group = text(data, "group") if data.get("group") is not None else None
     override = inside("override", _attribute, data["override"]) if data.get("override") is not None else None
-    return Bucketing(text(data, "algorithm", DEFAULT_BUCKETING), text(data, "salt"), seed, group, attribute, override)
+    buckets = data.get("buckets")
+    if buckets is not None and (type(buckets) is not int or buckets < 1):
+        raise Malformed(f"must be a whole number above 0, not {shown(buckets)}.", "1000", "buckets")
+    algorithm, salt = text(data, "algorithm", DEFAULT_BUCKETING), text(data, "salt")
+    return Bucketing(algorithm, salt, seed, group, attribute, override, buckets)
 
 
 def _gate(data: Any) -> Gate:
-    fields(data, _GATE, ("share", "outside"), "a gate")
+    fields(data, _GATE, ("share",), "a gate")
     bucketing = inside("bucketing", _bucketing, data["bucketing"]) if "bucketing" in data else _DEFAULT
-    return Gate(inside("share", _share, data["share"]), bucketing, text(data, "outside"))
+    outside = text(data, "outside") if data.get("outside") is not None else None
+    return Gate(inside("share", _share, data["share"]), bucketing, outside)
 
 
 def _targets(data: Any) -> Targets:

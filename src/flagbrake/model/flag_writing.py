@@ -6,8 +6,19 @@ from functools import lru_cache
 from typing import Any, Final
 
 from flagbrake.model.clause import DIALECTS, USER, Clause, OffFlag, Semantics
-from flagbrake.model.flag import Bucketing, Flag, KeySet, Prerequisite, Rule, Segment, SegmentRule, Serve, Targets
-from flagbrake.model.values import WHOLE
+from flagbrake.model.flag import (
+    Bucketing,
+    Flag,
+    KeySet,
+    Prerequisite,
+    Rule,
+    Segment,
+    SegmentRule,
+    Serve,
+    Targets,
+    Variant,
+)
+from flagbrake.model.values import USE_DEFAULT, WHOLE
 
 _DEFAULT: Final = Bucketing()
 _SEMANTICS: Final = ("on_missing", "coercion", "list_mode", "case", "regex", "semver", "dates", "off_flag", "contexts")
@@ -19,7 +30,7 @@ def flag_to_data(flag: Flag) -> dict[str, Any]:
         "key": flag.key,
         "kind": flag.kind.value,
         "on": flag.on,
-        "variants": [{"name": v.name, "value": v.value} for v in flag.variants],
+        "variants": [_variant_to(v) for v in flag.variants],
         "default": _serve_to(flag.default),
         "version": flag.version,
     }
@@ -38,6 +49,10 @@ def flag_to_data(flag: Flag) -> dict[str, Any]:
     if flag.archived:
         data["archived"] = True
     return data
+
+
+def _variant_to(variant: Variant) -> dict[str, Any]:
+    return {"name": variant.name} if variant.value is USE_DEFAULT else {"name": variant.name, "value": variant.value}
 
 
 def segment_to_data(segment: Segment) -> dict[str, Any]:
@@ -91,6 +106,8 @@ def _serve_to(serve: Serve) -> Any:
     if serve.gate is not None:
         gate = serve.gate
         data["gate"] = {"share": gate.share, "outside": gate.outside, "bucketing": _bucketing_to(gate.bucketing)}
+        if gate.outside is None:
+            del data["gate"]["outside"]
     return data
 
 
@@ -106,6 +123,8 @@ def _bucketing_to(bucketing: Bucketing) -> dict[str, Any]:
         data["attribute"] = str(bucketing.attribute)
     if bucketing.override is not None:
         data["override"] = str(bucketing.override)
+    if bucketing.buckets is not None:
+        data["buckets"] = bucketing.buckets
     return data
 
 

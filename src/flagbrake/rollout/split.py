@@ -32,13 +32,13 @@ def serve_at(share: int, *, canary: str, baseline: str, before: Serve) -> Serve:
     return replace(before, weights=weights)
 
 
-def shape(serve: Serve | None) -> Mapping[str, int | tuple[int, str]] | None:
+def shape(serve: Serve | None) -> Mapping[str, int | tuple[int, str | None]] | None:
     """The shares above zero per variant, and the gate: what a vendor's own ids and salts do not touch."""
     if serve is None:
         return None
     if isinstance(serve, str):
         return {serve: WHOLE}
-    shares: dict[str, int | tuple[int, str]] = {
+    shares: dict[str, int | tuple[int, str | None]] = {
         weight.variant: serve.share(weight.variant) for weight in serve.weights if weight.share
     }
     if serve.gate is not None and serve.gate.share != WHOLE:
@@ -60,7 +60,7 @@ def is_two_way(serve: Serve | None, canary: str, baseline: str) -> bool:
     if isinstance(serve, str):
         return serve in {canary, baseline}
     served = {weight.variant for weight in serve.weights if weight.share}
-    if serve.gate is not None and serve.gate.share != WHOLE:
+    if serve.gate is not None and serve.gate.share != WHOLE and serve.gate.outside is not None:
         served.add(serve.gate.outside)
     return served <= {canary, baseline}
 

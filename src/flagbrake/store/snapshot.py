@@ -18,6 +18,7 @@ from flagbrake.model.clause import Op
 from flagbrake.model.flag import Flag, Segment
 from flagbrake.model.kill import EVERYTHING, Kill, KillSnapshot
 from flagbrake.model.manifest import Declaration, Manifest
+from flagbrake.ports.clock import SystemClock
 from flagbrake.store.adopted import LANE, kill_of
 from flagbrake.store.kills import _read as read_kills
 
@@ -91,7 +92,9 @@ class Snapshot:
 
 def nothing(environment: str, now: datetime) -> Snapshot:
     """The snapshot before any data: no flag, no kill, not to be served as knowledge."""
-    return Snapshot(0, Ruleset({}), Manifest(), KillSnapshot(environment, 0), now, Source.NOWHERE)
+    return Snapshot(
+        0, Ruleset({}, clock=SystemClock().now), Manifest(), KillSnapshot(environment, 0), now, Source.NOWHERE
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from flagbrake.errors import InvalidInput
 from flagbrake.evaluate import Ruleset
 from flagbrake.model.flag import Flag, Segment, Variant
 from flagbrake.model.values import FlagKind, kind_of
+from flagbrake.ports.clock import SystemClock
 from flagbrake.ports.provider import FlagProvider
 
 
@@ -41,7 +42,7 @@ class MemoryProvider(FlagProvider):
     def __init__(self, flags: Iterable[Flag] = (), segments: Iterable[Segment] = ()) -> None:
         super().__init__()
         self._writing = threading.RLock()
-        self._rules = Ruleset({})
+        self._rules = Ruleset({}, clock=SystemClock().now)
         self.tracked: list[Tracked] = []
         self._ended = False
         self._change({f.key: f for f in flags}, {s.key: s for s in segments}, tell=False)

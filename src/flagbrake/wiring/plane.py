@@ -24,6 +24,7 @@ from flagbrake.model.codec import checksum, declaration_to_data, manifest_from_d
 from flagbrake.model.manifest import Declaration, Manifest
 from flagbrake.model.reserved import manifest_flag
 from flagbrake.ports.adapter import Adapter, StoreAccess
+from flagbrake.ports.clock import SystemClock
 from flagbrake.ports.control import FlagControl
 from flagbrake.ports.notify import Notifier
 from flagbrake.ports.provider import FlagProvider
@@ -302,7 +303,8 @@ class ControlPlane:
     def ruleset(self) -> Ruleset:
         """All flags and segments as the evaluator sees them, for explanations."""
         flags = {state.flag.key: state.flag for state in self.control.states()}
-        return Ruleset(flags, {segment.key: segment for segment in self.control.segments()})
+        segments = {segment.key: segment for segment in self.control.segments()}
+        return Ruleset(flags, segments, clock=SystemClock().now)
 
     def place(self) -> str:
         """Where commands of this plane work: environment, project, provider, store."""

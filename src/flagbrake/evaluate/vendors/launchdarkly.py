@@ -287,4 +287,4 @@ def _shown(place: Place) -> int:
     return min(max(int(place * WHOLE), 0), WHOLE - 1)
 
 
-register(Algorithm(SHA1, _locate, lambda share: share / 100000.0, _shown, walk=_walk, place=_place))
+register(Algorithm(SHA1, _locate, lambda share: share / 100000.0, _shown, walk=_walk, place=_place, stands_in=True))
