@@ -13,12 +13,12 @@ datetime, or its ISO text) are the fields of that name. Everything else is a pro
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from openfeature.evaluation_context import EvaluationContext
+
+from flagbrake.evaluate.vendors.unleash import current_time, text
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _FIELDS: Final = frozenset({"sessionId", "remoteAddress", "currentTime"})
@@ -43,32 +43,17 @@ def encoded(context: EvaluationContext, static: Mapping[str, str]) -> bytes:
                 properties[name] = value
             else:
                 _add(properties, name, value)
-    text = _encode(data)
-    return text.encode() if "\\ud" not in text else _mended(text)
-
-
-def text_of(value: Any) -> str | None:
-    """A scalar as the text it travels as, ``None`` for what does not travel."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value) if value.bit_length() < 10_000 else None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return str(int(value)) if value.is_integer() else repr(value)
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
-    return str(value) if isinstance(value, str) else None
+    made = _encode(data)
+    return made.encode() if "\\ud" not in made else _mended(made)
 
 
 def _add(properties: dict[str, Any], name: str, value: Any) -> None:
     if isinstance(value, Mapping):
         properties.update(_leaves(value, f"/{_escaped(name)}", 0))
         return
-    text = _listed(value) if isinstance(value, (list, tuple)) else text_of(value)
-    if text is not None:
-        properties[name] = text
+    sent = text(value)
+    if sent is not None:
+        properties[name] = sent
 
 
 def _leaves(value: Mapping[Any, Any], path: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -78,36 +63,24 @@ def _leaves(value: Mapping[Any, Any], path: str, depth: int) -> Iterator[tuple[s
             if depth < _DEEPEST:
                 yield from _leaves(inner, where, depth + 1)
             continue
-        text = _listed(inner) if isinstance(inner, (list, tuple)) else text_of(inner)
-        if text is not None:
-            yield where, text
-
-
-def _listed(value: Any) -> str | None:
-    try:
-        return json.dumps(value, separators=(",", ":"), default=text_of)
-    except (TypeError, ValueError, RecursionError):
-        return None
+        sent = text(inner)
+        if sent is not None:
+            yield where, sent
 
 
 def _field(name: str, value: Any) -> str | None:
-    if name != "currentTime":
-        return value if isinstance(value, str) else None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    return text_of(value) if isinstance(value, datetime) else None
+    if name == "currentTime":
+        return current_time(value)
+    return value if isinstance(value, str) else None
 
 
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _mended(text: str) -> bytes:
+def _mended(made: str) -> bytes:
     """Half a surrogate pair is no Unicode: the engine would refuse the whole context for it."""
-    return _encode(json.loads(text, object_pairs_hook=_whole)).encode()
+    return _encode(json.loads(made, object_pairs_hook=_whole)).encode()
 
 
 def _whole(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class UnleashProvider(SdkProvider):
         features = {f["name"]: f for f in state.get("features") or ()}
         segments = {s["id"]: s for s in state.get("segments") or ()}
         for event in state.get("events") or ():  # a stream sends what changed
-            features, segments = _merged(event, features or self._documents(), segments or self._segments)
+            features, segments = merged(event, features or self._documents(), segments or self._segments)
         table = {
             key: known if (known := self._features.get(key)) and known.document == document else feature_of(document)
             for key, document in features.items()
@@ -233,7 +233,7 @@ class UnleashProvider(SdkProvider):
             self.data_flows()
 
 
-def _merged(
+def merged(
     event: Mapping[str, Any], features: dict[str, Any], segments: dict[int, Any]
 ) -> tuple[dict[str, Any], dict[int, Any]]:
     match event.get("type"):

@@ -62,7 +62,7 @@ def feature_of(document: Mapping[str, Any]) -> Feature:
     plain = is_plain(document)
     flag = flag_from_feature({**document, "archived": False, "tags": ()})
     strategies = [s for s in document.get("strategies") or () if not s.get("disabled")]
-    values = {v.name: v.value for v in flag.variants}
+    values = {v.name: v.value for v in flag.variants if v.value is not USE_DEFAULT}
     true_name = next((n for n, v in values.items() if v is True), "on") if plain else ""
     false_name = next((n for n, v in values.items() if v is False), "off") if plain else ""
     common: dict[str, bool | int | float | str] = {}

@@ -1,0 +1,44 @@
+"""Pure: an Unleash feature in one environment <-> a flag.
+
+Strategies are asked in order; the first that holds decides the variant. So targets become the first strategies,
+rules the next, and the default serve is the last one, the *owned* strategy, without constraints. A strategy's
+rollout is the gate of its rule: units outside go on to the next. A plain boolean is what Unleash's own clients
+expect: on where a strategy holds, off elsewhere. Everything else has its values as payloads of strategy variants.
+
+What Unleash has no field for (the order of variants, the off variant, which strategy is a rule) stands as JSON in
+the strategy parameter ``flagbrake``, which the server keeps and clients ignore. A feature made by others has none
+and is read without.
+"""
+
+from flagbrake_unleash.translate.reading import flag_from_feature, read_feature, segment_from
+from flagbrake_unleash.translate.strategies import (
+    BUCKETING,
+    DISABLED,
+    MARK,
+    Document,
+    Part,
+    denied,
+    is_plain,
+    mark_of,
+    owned_strategy,
+    rollout_of,
+)
+from flagbrake_unleash.translate.writing import feature_from_flag, shares_of
+
+__all__ = [
+    "BUCKETING",
+    "DISABLED",
+    "MARK",
+    "Document",
+    "Part",
+    "denied",
+    "feature_from_flag",
+    "flag_from_feature",
+    "is_plain",
+    "mark_of",
+    "owned_strategy",
+    "read_feature",
+    "rollout_of",
+    "segment_from",
+    "shares_of",
+]

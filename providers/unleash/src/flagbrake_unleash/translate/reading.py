@@ -1,0 +1,394 @@
+"""Pure: an Unleash feature as a flag, and all that the flag cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from flagbrake.model.clause import TARGETING_KEY, UNLEASH, Attribute, Clause, OffFlag, Op
+from flagbrake.model.flag import (
+    Bucketing,
+    Distribution,
+    Flag,
+    Gate,
+    Prerequisite,
+    Rule,
+    Segment,
+    SegmentRule,
+    Serve,
+    Targets,
+    Variant,
+    Weight,
+)
+from flagbrake.model.loss import Loss, Severity, Translated
+from flagbrake.model.values import MISMATCH, USE_DEFAULT, WHOLE, FlagKind, kind_of
+from flagbrake_unleash.constraints import USER_ID, attribute_of, clauses_of, is_network
+from flagbrake_unleash.payload import value_of_payload
+from flagbrake_unleash.translate.strategies import (
+    BUCKETING,
+    DISABLED,
+    Part,
+    active,
+    broken,
+    denied,
+    is_denial,
+    is_plain,
+    mark_of,
+    owned_strategy,
+    rollout_of,
+    stickiness_of,
+)
+
+#: The variant of a feature that is on through a strategy without variants, where others have some.
+ENABLED: Final = "enabled"
+#: The seed with which variants are dealt (unleash-yggdrasil, ``lib.rs``), and what weights add up to on the server.
+VARIANT_SEED: Final = 86028157
+_THOUSAND: Final = 1000
+#: Weights that add up to more cannot be told from shares of 100,000.
+_MOST: Final = WHOLE // 2
+_SESSION: Final = Attribute(("sessionId",))
+_USER: Final = Attribute((TARGETING_KEY,))
+_CUSTOM: Final = frozenset({"default", "flexibleRollout", "gradualRolloutUserId", "gradualRolloutSessionId"}) | {
+    "gradualRolloutRandom",
+    "userWithId",
+    "remoteAddress",
+}
+
+
+def flag_from_feature(
+    feature: Part, segments: Mapping[int, str] | None = None, *, others: Mapping[str, Part] | None = None
+) -> Flag:
+    """As :func:`read_feature`, where what is lost does not matter."""
+    known = None if segments is None else {number: {"name": name} for number, name in segments.items()}
+    return read_feature(feature, known, others=others).result
+
+
+def read_feature(
+    feature: Part, segments: Mapping[int, Part] | None = None, *, others: Mapping[str, Part] | None = None
+) -> Translated[Flag]:
+    """The flag that a feature's document is.
+
+    Args:
+        feature: as the client API or flagbrake's control has it.
+        segments: the documents of all segments by number; ``None`` where they are not known.
+        others: all features by name, for what this one depends on.
+    """
+    return _Reading(feature, segments, others).read()
+
+
+def segment_from(document: Part) -> Segment:
+    """A segment of Unleash: everybody for whom all of its constraints hold."""
+    rules = (SegmentRule(clauses_of(document.get("constraints") or ())),)
+    return Segment(segment_name(document), rules=rules, description=document.get("description") or "")
+
+
+def segment_name(document: Part) -> str:
+    """Its name, which the client API may leave out; then its number."""
+    return str(document.get("name") or document.get("id"))
+
+
+class _Reading:
+    def __init__(self, feature: Part, segments: Mapping[int, Part] | None, others: Mapping[str, Part] | None) -> None:
+        self.feature, self.segments, self.others = feature, segments, others
+        self.key: str = feature["name"]
+        self.strategies = active(feature)
+        self.owned = owned_strategy(feature)
+        self.mark = mark_of(self.owned) if self.owned is not None else {}
+        self.plain = is_plain(feature)
+        self.losses: list[Loss] = []
+        self.variants = variants_of(feature)
+        self.kind = _kind(self.variants, self.mark)
+
+    def read(self) -> Translated[Flag]:
+        feature, names = self.feature, [v.name for v in self.variants]
+        before = [s for s in self.strategies if s is not self.owned]
+        # Unleash serves a feature without any strategy to everybody, once it is on.
+        last = self.owned or ({"name": "default"} if feature["enabled"] and not self.strategies else None)
+        default = self._nothing() if last is None else self._serve(last, outside=self._nothing())
+        targets = tuple(self._targets(before))
+        rules = (*self._rules(before), *(self._overrides("default", (), last) if last is not None else ()))
+        prerequisites = self._prerequisites()
+        if trouble := self._never():
+            self._lose("strategies", f"{trouble}: the SDK answers off to everybody", "none", Severity.NOTE)
+            default, targets, rules, prerequisites = self._nothing(), (), (), ()
+        off = self.mark.get("off", self._name_of(value=False) if self.plain else None)
+        variants = self.variants
+        if DISABLED in _served(default, rules) and DISABLED not in names:
+            variants = (*variants, Variant(DISABLED))
+        flag = Flag(
+            key=self.key,
+            kind=self.kind,
+            variants=variants,
+            default=default,
+            on=bool(feature["enabled"]),
+            off_variant=off if off in names else None,
+            targets=targets,
+            rules=rules,
+            prerequisites=prerequisites,
+            tags=tuple(_tag(t) for t in feature.get("tags") or ()),
+            description=feature.get("description") or "",
+            archived=bool(feature.get("archived")),
+        )
+        return Translated(flag, tuple(self.losses))
+
+    def _lose(self, where: str, what: str, effect: str, severity: Severity) -> None:
+        self.losses.append(Loss(where, what, effect, severity))
+
+    # --- what nobody gets ---------------------------------------------------------------------------
+
+    def _never(self) -> str:
+        """Why this feature is off for everybody although it is on."""
+        for need in self.feature.get("dependencies") or ():
+            parent = (self.others or {}).get(need["feature"])
+            if need["feature"] == self.key or (parent is not None and parent.get("dependencies")):
+                return f"it depends on '{need['feature']}', which depends on another feature"
+            asks = need.get("enabled") is False and need.get("variants")
+            if asks and parent is not None and not is_plain(parent):
+                return f"it asks for a variant of '{need['feature']}' where that is off"
+        return broken(self.strategies, self.segments)
+
+    def _nothing(self) -> str:
+        return self._name_of(value=False) if self.plain else DISABLED
+
+    def _name_of(self, *, value: bool) -> str:
+        return next((v.name for v in self.variants if v.value is value), "on" if value else "off")
+
+    # --- what is served -----------------------------------------------------------------------------
+
+    def _serve(self, strategy: Part, *, outside: str | None) -> Serve:
+        """What a strategy serves to those whom its rollout lets in; ``outside`` is for the others."""
+        inside: Serve = self._name_of(value=True) if self.plain else self._dealt(strategy)
+        share, stickiness = rollout_of(strategy), stickiness_of(strategy)
+        everybody = strategy.get("name") == "default" or strategy.get("name") not in _CUSTOM
+        if everybody or strategy.get("name") in {"userWithId", "remoteAddress"}:
+            return inside
+        if share == WHOLE and stickiness in {"default", "random"}:
+            return inside
+        if outside is not None and share == 0:
+            return outside
+        bucketing = self._bucketing(strategy)
+        if self.plain and outside is not None and share != WHOLE:
+            return Distribution((Weight(str(inside), share), Weight(outside, WHOLE - share)), bucketing)
+        gate = Gate(share, bucketing, outside)
+        if isinstance(inside, str):
+            return Distribution((Weight(inside, WHOLE),), gate=gate)
+        return Distribution(inside.weights, inside.bucketing, gate)
+
+    def _dealt(self, strategy: Part) -> Serve:
+        own = strategy.get("variants") or ()
+        if not own and not self.feature.get("variants"):
+            return _enabled_name(self.variants)
+        parameters = strategy.get("parameters") or {}
+        listed = own or self.feature["variants"]
+        weights = [Weight(v["name"], s) for v, s in zip(listed, _shares(listed), strict=True) if s]
+        total = sum(v["weight"] for v in listed)
+        if not weights:
+            return DISABLED
+        if len(weights) == 1:
+            return weights[0].variant
+        if total > _MOST:
+            self._lose("variants", f"weights that add up to {total:,}", "a few units move", Severity.UNITS)
+        # A strategy's variants are dealt by its own stickiness, a feature's by that of the first.
+        stickiness = parameters.get("stickiness") or "default" if own else listed[0].get("stickiness") or "default"
+        group = parameters.get("groupId") if own else None
+        bucketing = self._dealing("variants", str(stickiness), self.key if group is None else str(group))
+        buckets = None if total == _THOUSAND else total
+        return Distribution(
+            tuple(weights),
+            Bucketing(
+                BUCKETING,
+                seed=VARIANT_SEED,
+                group=bucketing.group,
+                attribute=bucketing.attribute,
+                override=bucketing.override,
+                buckets=buckets,
+            ),
+        )
+
+    def _bucketing(self, strategy: Part) -> Bucketing:
+        group = (strategy.get("parameters") or {}).get("groupId")
+        return self._dealing("strategies", stickiness_of(strategy), self.key if group is None else str(group))
+
+    def _dealing(self, where: str, stickiness: str, group: str) -> Bucketing:
+        if stickiness == "random":
+            self._lose(
+                where, "a share dealt by lot at each question", "dealt by unit: everybody keeps theirs", Severity.UNITS
+            )
+        if stickiness in {"default", "random"}:
+            return Bucketing(BUCKETING, group=group, attribute=_SESSION, override=_USER)
+        return Bucketing(BUCKETING, group=group, attribute=attribute_of(stickiness))
+
+    # --- who is asked for ---------------------------------------------------------------------------
+
+    def _targets(self, strategies: Sequence[Part]) -> Iterator[Targets]:
+        merged: dict[int, tuple[str, list[str]]] = {}
+        for number, strategy in enumerate(strategies):
+            mark = mark_of(strategy)
+            if "target" in mark:
+                served = self._serve(strategy, outside=None)
+                place = mark["target"] if isinstance(mark["target"], int) else number
+                keys = next((c["values"] for c in strategy["constraints"] if c["contextName"] == USER_ID), ())
+                merged.setdefault(place, (str(served), []))[1].extend(keys)
+        last = self.owned if self.owned is not None else (strategies[-1] if strategies else None)
+        if last is not None and (units := denied(last)):
+            merged[mark_of(last).get("denied", len(merged))] = (self._name_of(value=False), list(units))
+        for _, (variant, named) in sorted(merged.items()):
+            yield Targets(variant, tuple(named))
+
+    def _rules(self, strategies: Sequence[Part]) -> Iterator[Rule]:
+        for number, strategy in enumerate(strategies, 1):
+            mark = mark_of(strategy)
+            if "target" in mark:
+                continue
+            name = str(mark.get("rule") or number)
+            clauses = tuple(self._clauses(strategy, number))
+            # What nobody takes later is a plain feature's own to deal.
+            later = [s for s in self.strategies[self.strategies.index(strategy) + 1 :] if rollout_of(s)]
+            outside = self._nothing() if self.plain and not later and rollout_of(strategy) != WHOLE else None
+            served = self._serve(strategy, outside=outside)
+            yield from self._overrides(name, clauses, strategy)
+            yield Rule(name, clauses, served, strategy.get("title") or "")
+
+    def _overrides(self, name: str, clauses: tuple[Clause, ...], strategy: Part) -> Iterator[Rule]:
+        """Variants of the feature itself may name units that get them whatever their share."""
+        if strategy.get("variants"):
+            return
+        number = 0
+        served = self._serve(strategy, outside=None)
+        gate = served.gate if isinstance(served, Distribution) else None
+        for variant in self.feature.get("variants") or ():
+            for override in variant.get("overrides") or ():
+                number += 1
+                asked = Clause(
+                    attribute_of(override["contextName"]), Op.IN, tuple(override["values"]), semantics=UNLEASH
+                )
+                serve: Serve = variant["name"]
+                if gate is not None:
+                    serve = Distribution((Weight(variant["name"], WHOLE),), gate=gate)
+                yield Rule(f"{name}-{number}", (*clauses, asked), serve)
+
+    def _clauses(self, strategy: Part, number: int) -> Iterator[Clause]:
+        asked = [c for c in strategy.get("constraints") or () if not is_denial(strategy, c)]
+        own = {str(c.get("contextName")) for c in asked} & {"environment", "appName"}
+        if own:
+            self._lose(
+                f"strategies[{number - 1}]",
+                f"it asks {' and '.join(sorted(own))}, which the SDK knows of itself",
+                "here the context has to tell",
+                Severity.EDGE,
+            )
+        yield from clauses_of(asked)
+        yield from _special(strategy)
+        for segment in strategy.get("segments") or ():
+            known = (self.segments or {}).get(segment)
+            name = str(segment) if known is None else segment_name({"id": segment, **known})
+            yield Clause(Attribute(), Op.SEGMENT, (name,))
+
+    # --- what it depends on -------------------------------------------------------------------------
+
+    def _prerequisites(self) -> tuple[Prerequisite, ...]:
+        return tuple(self._prerequisite(d) for d in self.feature.get("dependencies") or ())
+
+    def _prerequisite(self, need: Part) -> Prerequisite:
+        parent = (self.others or {}).get(need["feature"])
+        wanted = tuple(need.get("variants") or ())
+        on: tuple[str, ...] = ("on",)
+        off: tuple[str, ...] = ("off",)
+        if parent is not None:
+            if any(0 < rollout_of(s) < WHOLE and "groupId" not in (s.get("parameters") or {}) for s in active(parent)):
+                self._lose(
+                    "dependencies",
+                    f"the engine deals '{need['feature']}' by this feature's name here, for it has no group",
+                    "dealt by its own",
+                    Severity.UNITS,
+                )
+            shown = read_feature({**parent, "dependencies": ()}, self.segments).result
+            off = (next(v.name for v in shown.variants if v.value is False),) if is_plain(parent) else (DISABLED,)
+            on = tuple(name for name in shown.variant_names if name not in off)
+            off = tuple(name for name in off if name in shown.variant_names)
+            # One without a variant of its own is taken for any.
+            wanted = (*wanted, *(n for n in on if n == _enabled_name(shown.variants) or is_plain(parent)))
+        if need.get("enabled") is False:
+            return Prerequisite(need["feature"], off, OffFlag.MET)
+        return Prerequisite(need["feature"], wanted if need.get("variants") else on)
+
+
+def variants_of(feature: Part) -> tuple[Variant, ...]:
+    """The variants of all strategies that are asked, with their values, in the order that flagbrake noted."""
+    strategies = active(feature)
+    mark = mark_of(owned) if (owned := owned_strategy(feature)) is not None else {}
+    listed = [*(feature.get("variants") or ()), *(v for s in strategies for v in s.get("variants") or ())]
+    if not listed:
+        named = mark.get("variants")
+        if isinstance(named, dict) and sorted(named.values()) == [False, True]:
+            return tuple(Variant(name, value) for name, value in named.items())
+        return (Variant("on", value=True), Variant("off", value=False))
+    found: dict[str, Any] = {}
+    for variant in listed:
+        value = value_of_payload(variant.get("payload"))
+        found.setdefault(variant["name"], variant["name"] if value is MISMATCH else value)
+    order = [name for name in mark.get("variants", ()) if name in found]
+    variants = tuple(Variant(name, found[name]) for name in dict.fromkeys([*order, *found]))
+    if not feature.get("variants") and any(not s.get("variants") for s in strategies):
+        return (*variants, Variant(_enabled_name(variants)))
+    return variants
+
+
+def _enabled_name(variants: Sequence[Variant]) -> str:
+    """What the variant is called of those who get none; no other has this name."""
+    name = ENABLED
+    while any(v.name == name and v.value is not USE_DEFAULT for v in variants):
+        name += "-"
+    return name
+
+
+def _kind(variants: Sequence[Variant], mark: Part) -> FlagKind:
+    if mark.get("kind") in set(FlagKind):
+        return FlagKind(mark["kind"])
+    kinds = {kind_of(v.value) for v in variants if v.value is not USE_DEFAULT}
+    if kinds == {FlagKind.INTEGER, FlagKind.FLOAT}:
+        return FlagKind.FLOAT
+    # Flags of several kinds at once are what only objects can be.
+    return (kinds.pop() if len(kinds) == 1 else None) or FlagKind.OBJECT
+
+
+def _shares(variants: Sequence[Part]) -> list[int]:
+    """Weights as shares of 100,000 that end where the weights end, to the nearest."""
+    total = sum(v["weight"] for v in variants)
+    if not total:
+        return [0 for _ in variants]
+    ends = [0, *((2 * end * WHOLE + total) // (2 * total) for end in accumulate(v["weight"] for v in variants))]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def _served(default: Serve, rules: Sequence[Rule]) -> set[str]:
+    found: set[str] = set()
+    for serve in (default, *(rule.serve for rule in rules)):
+        if isinstance(serve, str):
+            found.add(serve)
+        else:
+            found.update(w.variant for w in serve.weights)
+            if serve.gate is not None and serve.gate.outside is not None:
+                found.add(serve.gate.outside)
+    return found
+
+
+def _special(strategy: Part) -> Iterator[Clause]:
+    """What strategies of old ask in a parameter; one that the SDK does not know holds for nobody."""
+    parameters = strategy.get("parameters") or {}
+    by_name = {"userWithId": ("userIds", USER_ID, Op.IN), "remoteAddress": ("IPs", "remoteAddress", Op.IN_CIDR)}
+    name = strategy.get("name")
+    if name in by_name:
+        parameter, attribute, op = by_name[name]
+        listed = parameters.get(parameter)
+        units = [] if listed is None else [u.strip() for u in str(listed).split(",")]
+        if op is Op.IN_CIDR:
+            units = [u for u in units if is_network(u)]
+        yield Clause(attribute_of(attribute), op, tuple(units), semantics=UNLEASH)
+    elif name not in _CUSTOM:
+        yield Clause(Attribute(), Op.ALWAYS, negate=True, semantics=UNLEASH)
+
+
+def _tag(tag: Part) -> str:
+    return tag["value"] if tag["type"] == "simple" else f"{tag['type']}:{tag['value']}"

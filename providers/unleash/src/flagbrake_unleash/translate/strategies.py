@@ -1,0 +1,144 @@
+"""Pure: what a feature's strategies are, whoever made them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from flagbrake.model.values import WHOLE
+from flagbrake_unleash.constraints import USER_ID, broken_constraint
+
+#: Unleash's own hash: murmur3 of "group:unit", 1 to 100 for rollouts, 1 to 1000 for variants.
+BUCKETING: Final = "unleash-murmur3"
+#: The strategy parameter that holds what Unleash has no field for.
+MARK: Final = "flagbrake"
+#: The variant that Unleash itself answers when nothing holds; the name is reserved there.
+DISABLED: Final = "disabled"
+#: One percent, the step of a rollout.
+PERCENT: Final = 1000
+
+#: Strategies that take a share, and the parameter that holds it.
+_SHARES: Final = {
+    "flexibleRollout": "rollout",
+    "gradualRolloutUserId": "percentage",
+    "gradualRolloutSessionId": "percentage",
+    "gradualRolloutRandom": "percentage",
+}
+_STICKY: Final = {"gradualRolloutUserId": USER_ID, "gradualRolloutSessionId": "sessionId"}
+#: Those that take no part where they have no group.
+_GROUPED: Final = frozenset(_STICKY)
+#: A share as the engine reads it: anything else is none.
+_COUNT: Final = re.compile(r"\+?[0-9]+")
+
+Document = dict[str, Any]
+Part = Mapping[str, Any]
+
+
+def active(feature: Part) -> list[Part]:
+    """The strategies that are asked, in order."""
+    return [s for s in feature.get("strategies") or () if not s.get("disabled")]
+
+
+def owned_strategy(feature: Part) -> Part | None:
+    """The last active strategy, if it asks nothing about the context: the one that serves everybody else."""
+    strategies = active(feature)
+    if not strategies:
+        return None
+    last = strategies[-1]
+    asked = [c for c in last.get("constraints") or () if not is_denial(last, c)]
+    known = last.get("name") == "default" or last.get("name") in _SHARES
+    return last if known and not asked and not last.get("segments") else None
+
+
+def is_plain(feature: Part) -> bool:
+    """True if the answer is on or off, without variants."""
+    return not feature.get("variants") and not any(s.get("variants") for s in feature.get("strategies") or ())
+
+
+def mark_of(strategy: Part) -> Mapping[str, Any]:
+    """What flagbrake noted in a strategy; nothing where somebody else wrote it."""
+    text = (strategy.get("parameters") or {}).get(MARK)
+    if not isinstance(text, str):
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def rollout_of(strategy: Part) -> int:
+    """The share of 100,000 that a strategy takes; what is not an integer from 0 to 100 takes nobody."""
+    name = strategy.get("name")
+    if name not in _SHARES:
+        return WHOLE
+    parameters = strategy.get("parameters") or {}
+    text = str(parameters.get(_SHARES[name], ""))
+    if not _COUNT.fullmatch(text) or (name in _GROUPED and parameters.get("groupId") is None):
+        return 0
+    if name == "gradualRolloutRandom":
+        return min(int(text), 100) * PERCENT if int(text) > 1 else 0  # it asks whether a number from 1 to 99 is less
+    return int(text) * PERCENT if int(text) <= 100 else 0
+
+
+def stickiness_of(strategy: Part) -> str:
+    """By which field a strategy deals: ``default`` (the user, else the session), ``random`` or a field's name."""
+    name = strategy.get("name")
+    if name == "gradualRolloutRandom":
+        return "random"
+    if name in _STICKY:
+        return _STICKY[name]
+    stickiness = (strategy.get("parameters") or {}).get("stickiness")
+    return "default" if stickiness is None else str(stickiness)
+
+
+def denied(strategy: Part) -> tuple[str, ...]:
+    """The units that a plain feature's strategies leave out one by one."""
+    return tuple(v for c in strategy.get("constraints") or () if is_denial(strategy, c) for v in c["values"])
+
+
+def is_denial(strategy: Part, constraint: Part) -> bool:
+    """Is this constraint the list of units that the strategy leaves out?"""
+    return (
+        "denied" in mark_of(strategy)
+        and constraint.get("contextName") == USER_ID
+        and constraint.get("operator") == "NOT_IN"
+    )
+
+
+def broken(strategies: Sequence[Part], segments: Mapping[int, Part] | None) -> str:
+    """Why the engine cannot read these strategies and answers off to everybody, one bad part is enough; else nothing.
+
+    ``segments`` has their documents by number; ``None`` where they are not known, and taken for there.
+    """
+    return next(_faults(strategies, segments), "")
+
+
+def _faults(strategies: Sequence[Part], segments: Mapping[int, Part] | None) -> Iterator[str]:
+    for number, strategy in enumerate(strategies, 1):
+        constraints = list(strategy.get("constraints") or ())
+        for segment in strategy.get("segments") or ():
+            if segments is not None and segment not in segments:
+                yield f"strategy {number} asks segment {segment}, which is not there"
+            constraints += (segments or {}).get(segment, {}).get("constraints") or ()
+        found = (*_faults_of(strategy), *(broken_constraint(constraint) for constraint in constraints))
+        yield from (f"strategy {number} has {fault}" for fault in found if fault)
+
+
+def _faults_of(strategy: Part) -> Iterator[str]:
+    """What the engine cannot read of a strategy's own parameters."""
+    parameters = strategy.get("parameters") or {}
+    texts = {name: text for name, text in parameters.items() if isinstance(text, str)}
+    kind = strategy.get("name")
+    share = str(parameters.get(_SHARES.get(kind, ""), ""))
+    asked = kind not in {*_GROUPED, "gradualRolloutRandom"} or (kind in _GROUPED and "groupId" in texts)
+    if asked and _COUNT.fullmatch(share) and int(share) > 100:
+        yield f"a rollout of {share} %"
+    for name in texts.keys() & {"stickiness", "groupId"}:
+        if '"' in texts[name] or texts[name].endswith("\\"):
+            yield f"a {name} with a quote, or a backslash at its end"
+    for name in texts.keys() & {"userIds", "IPs"}:
+        if '"' in texts[name] or any(text.strip().endswith("\\") for text in texts[name].split(",")):
+            yield f"{name} with a quote, or a backslash at the end of one"

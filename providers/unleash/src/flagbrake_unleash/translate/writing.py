@@ -1,0 +1,335 @@
+"""Pure: a flag as an Unleash feature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from flagbrake.errors import InvalidInput
+from flagbrake.model.clause import USER, Attribute, Clause, OffFlag, Op
+from flagbrake.model.flag import Bucketing, Distribution, Flag, Prerequisite, Rule, Serve, Variant
+from flagbrake.model.values import USE_DEFAULT, WHOLE, FlagKind, percent_of
+from flagbrake_unleash.constraints import MOST_VALUES, USER_ID, constraints_of, context_name
+from flagbrake_unleash.payload import payload_of
+from flagbrake_unleash.translate.strategies import (
+    BUCKETING,
+    DISABLED,
+    MARK,
+    PERCENT,
+    Document,
+    Part,
+    mark_of,
+    owned_strategy,
+)
+
+#: The step of a variant's weight.
+_TENTH: Final = 100
+_THOUSAND: Final = 1000
+_SESSION: Final = Attribute(("sessionId",))
+
+
+def feature_from_flag(flag: Flag, segments: Mapping[str, int] | None = None, *, like: Part | None = None) -> Document:
+    """The document that serves what the flag says. ``segments`` gives numbers by name; ``like`` is what is there now.
+
+    Raises:
+        InvalidInput: the flag says what Unleash cannot do, or not in its steps of 1 %.
+    """
+    like = like or {}
+    writing = _Writing(flag, segments or {}, like)
+    return {
+        "name": flag.key,
+        "type": like.get("type") or "release",
+        "description": flag.description,
+        "impressionData": bool(like.get("impressionData")),
+        "stale": bool(like.get("stale")),
+        "archived": flag.archived,
+        "enabled": flag.on,
+        "strategies": writing.strategies(),
+        "variants": [],
+        "tags": [_tag_from(t) for t in flag.tags],
+        "dependencies": [_dependency(p) for p in flag.prerequisites],
+    }
+
+
+class _Writing:
+    def __init__(self, flag: Flag, segments: Mapping[str, int], like: Part) -> None:
+        self.flag, self.segments = flag, segments
+        parameters = (owned_strategy(like) or {}).get("parameters") or {}
+        #: Units stay where they are: what is there goes on being hashed as it was.
+        self.group, self.stickiness = parameters.get("groupId"), parameters.get("stickiness")
+        #: Weights that are there already may be finer than a new one.
+        self.weights = [_weights_of(s) for s in like.get("strategies") or ()]
+        self.plain = _can_be_plain(flag)
+
+    def strategies(self) -> list[Document]:
+        made = [*self._targets(), *(s for rule in self.flag.rules for s in self._rule(rule))]
+        default = self.flag.default
+        gate = default.gate if isinstance(default, Distribution) else None
+        if gate is not None and not self.plain and not self._is_nothing(gate.outside):
+            assert isinstance(default, Distribution)
+            made.append(self._strategy(replace(default, gate=replace(gate, outside=None)), [], {"rule": "default"}))
+            default = str(gate.outside)
+        made.append(self._strategy(default, [], self._owned_mark(), owned=True))
+        keys, place = self._denied()
+        for strategy in made if keys else []:
+            if "target" in mark_of(strategy):
+                continue
+            chunks = (keys[i : i + MOST_VALUES] for i in range(0, len(keys), MOST_VALUES))
+            strategy["constraints"] = [*(_listed("NOT_IN", chunk) for chunk in chunks), *strategy["constraints"]]
+            strategy["parameters"][MARK] = _mark({**mark_of(strategy), "denied": place})
+        return made
+
+    def _targets(self) -> Iterator[Document]:
+        for number, target in enumerate(self.flag.targets):
+            if target.kind != USER:
+                raise InvalidInput(
+                    f"Unleash knows users only: flag '{self.flag.key}' has targets of kind '{target.kind}'.",
+                    cure="a rule over an attribute",
+                )
+            if self.plain and not self._value(target.variant):
+                continue
+            for start in range(0, len(target.keys), MOST_VALUES):
+                chunk = target.keys[start : start + MOST_VALUES]
+                yield self._strategy(target.variant, [_listed("IN", chunk)], {"target": number})
+
+    def _denied(self) -> tuple[tuple[str, ...], int]:
+        if not self.plain:
+            return (), 0
+        off = [(n, t) for n, t in enumerate(self.flag.targets) if not self._value(t.variant)]
+        return tuple(k for _, t in off for k in t.keys), off[0][0] if off else 0
+
+    def _rule(self, rule: Rule) -> Iterator[Document]:
+        serve, outside = rule.serve, None
+        if isinstance(serve, Distribution) and serve.gate is not None and not self.plain:
+            outside = serve.gate.outside
+            serve = replace(serve, gate=replace(serve.gate, outside=None))
+        yield self._ruled(rule, serve, rule.id)
+        if outside is not None:
+            yield self._ruled(rule, outside, f"{rule.id}-outside")
+
+    def _ruled(self, rule: Rule, serve: Serve, name: str) -> Document:
+        asked = [
+            c for clause in rule.clauses if clause.op is not Op.SEGMENT for c in constraints_of(clause, self.flag.key)
+        ]
+        made = self._strategy(serve, asked, {"rule": name})
+        made["title"] = rule.description
+        made["segments"] = [n for clause in rule.clauses if clause.op is Op.SEGMENT for n in self._segment(clause)]
+        return made
+
+    def _segment(self, clause: Clause) -> Iterator[int]:
+        if clause.negate or len(clause.values) != 1:
+            raise InvalidInput(
+                f"Unleash has no rule for 'outside of a segment' or 'in one of several' (flag '{self.flag.key}').",
+                cure="a rule for each segment",
+            )
+        number = self.segments.get(str(clause.values[0]))
+        if number is None:
+            raise InvalidInput(f"There is no segment '{clause.values[0]}' (flag '{self.flag.key}').", cure="create it")
+        yield number
+
+    def _strategy(self, serve: Serve, constraints: list[Document], mark: Part, *, owned: bool = False) -> Document:
+        group, stickiness = self._hashing(serve, owned=owned)
+        if self.plain:
+            rollout = self._true_share(serve)
+        else:
+            rollout = 0 if owned and self._is_nothing(serve) else _whole_percent(_gate_share(serve), self.flag.key)
+        parameters = {"rollout": str(rollout), "stickiness": stickiness, "groupId": group}
+        if mark:
+            parameters[MARK] = _mark(mark)
+        return {
+            "name": "flexibleRollout",
+            "title": "",
+            "disabled": False,
+            "parameters": parameters,
+            "constraints": constraints,
+            "segments": [],
+            "variants": [] if self.plain else self._weighted(serve, stickiness, everything=owned),
+        }
+
+    def _weighted(self, serve: Serve, stickiness: str, *, everything: bool) -> list[Document]:
+        if everything and self._is_nothing(serve):  # for nobody, to keep their values
+            serve = next((v.name for v in self.flag.variants if v.value is not USE_DEFAULT), serve)
+        shares = {name: share for name, share in shares_of(serve).items() if share}
+        valueless = [name for name in shares if self._value(name) is USE_DEFAULT]
+        if valueless:
+            if len(shares) > 1 or everything or self._is_nothing(valueless[0]):
+                raise InvalidInput(
+                    f"Unleash cannot serve '{valueless[0]}' of flag '{self.flag.key}': it has no value.",
+                    cure="a variant that has one",
+                )
+            return []
+        if {name: share // _TENTH for name, share in shares.items()} not in self.weights:
+            for share in shares.values():  # in the order in which they were named
+                _whole_percent(share, self.flag.key)
+        made = [
+            {
+                "name": variant.name,
+                "weight": shares.get(variant.name, 0) // _TENTH,
+                "weightType": "fix",
+                "stickiness": stickiness,
+                "payload": payload_of(variant.value),
+            }
+            for variant in self._in_order(shares)
+            if shares.get(variant.name) or (everything and variant.value is not USE_DEFAULT)
+        ]
+        # One takes what the others leave: the server asks for it.
+        next(v for v in made if v["weight"])["weightType"] = "variable"
+        return made
+
+    def _in_order(self, shares: Mapping[str, int]) -> list[Variant]:
+        """Who is dealt to comes in the order of dealing: raising the first share moves nobody else."""
+        dealt = list(shares)
+        rest = (v for v in self.flag.variants if v.name not in shares)
+        return [*sorted((v for v in self.flag.variants if v.name in shares), key=lambda v: dealt.index(v.name)), *rest]
+
+    def _hashing(self, serve: Serve, *, owned: bool) -> tuple[str, str]:
+        """Group and stickiness of a strategy: the engine deals its share and its variants by the same."""
+        found = {
+            (self.flag.key if b.group is None else b.group, self._sticky(b))
+            for b in _bucketings(serve)
+            if b.algorithm == BUCKETING
+        }
+        if len(found) > 1:
+            raise InvalidInput(
+                f"A rule of flag '{self.flag.key}' deals its variants by another hash than its share.",
+                cure="the same group and attribute for both",
+            )
+        if found:
+            return found.pop()
+        if not owned and _is_for_all(serve):
+            return self.group or self.flag.key, "default"
+        return self.group or self.flag.key, self.stickiness or "default"
+
+    def _sticky(self, bucketing: Bucketing) -> str:
+        if bucketing.buckets not in {None, _THOUSAND}:
+            raise InvalidInput(
+                f"Unleash deals into 1000, and flag '{self.flag.key}' into {bucketing.buckets}.",
+                cure="shares that make 100 % of Unleash's own",
+            )
+        if bucketing.override is None:
+            return context_name(bucketing.attribute)
+        if (bucketing.override, bucketing.attribute) == (Attribute(), _SESSION):
+            return "default"
+        raise InvalidInput(
+            f"Unleash cannot deal flag '{self.flag.key}' by '{bucketing.override}', else '{bucketing.attribute}'.",
+            cure="one attribute",
+        )
+
+    def _true_share(self, serve: Serve) -> int:
+        true = sum(s for name, s in shares_of(serve).items() if self._value(name))
+        return _whole_percent(min(true, _gate_share(serve)), self.flag.key)
+
+    def _value(self, name: str) -> Any:
+        found = self.flag.variant(name)
+        return found.value if found is not None else None
+
+    def _is_nothing(self, serve: Serve | None) -> bool:
+        """Is this what Unleash itself answers when nothing holds?"""
+        return serve == DISABLED and self._value(DISABLED) is USE_DEFAULT
+
+    def _owned_mark(self) -> dict[str, Any]:
+        flag = self.flag
+        if self.plain:
+            mark: dict[str, Any] = {}
+            if [(v.name, v.value) for v in flag.variants] != [("on", True), ("off", False)]:
+                mark["variants"] = {v.name: v.value for v in flag.variants}
+            if flag.off_variant is None or self._value(flag.off_variant):
+                mark["off"] = flag.off_variant
+            return mark
+        names = [v.name for v in flag.variants if v.value is not USE_DEFAULT]
+        return {"kind": flag.kind.value, "variants": names, "off": flag.off_variant}
+
+
+def _can_be_plain(flag: Flag) -> bool:
+    """True if on where any strategy holds, off elsewhere, says the same as first match."""
+    if flag.kind is not FlagKind.BOOLEAN or sorted(str(v.value) for v in flag.variants) != ["False", "True"]:
+        return False
+    true = next(v.name for v in flag.variants if v.value)
+    if sum(t.variant != true for t in flag.targets) > 1:
+        return False
+    serves = [*(rule.serve for rule in flag.rules), flag.default]
+    if not all(_is_plain(serve, true) for serve in serves):
+        return False
+    # A unit that one strategy passes over is asked again by the next: only the last that takes any may keep it.
+    takes = [min(shares_of(serve).get(true, 0), _gate_share(serve)) for serve in serves]
+    last = max((n for n, share in enumerate(takes) if share), default=0)
+    return all(share == WHOLE or _passes_on(serve) for share, serve in zip(takes[:last], serves, strict=False))
+
+
+def _is_plain(serve: Serve, true: str) -> bool:
+    """On or off, shared out once at the most."""
+    if isinstance(serve, str) or serve.gate is None:
+        return True
+    return serve.share(true) == WHOLE and serve.gate.outside != true
+
+
+def _passes_on(serve: Serve) -> bool:
+    return isinstance(serve, Distribution) and serve.gate is not None and serve.gate.outside is None
+
+
+def _bucketings(serve: Serve) -> Iterator[Bucketing]:
+    """What a serve deals by, its gate's first; what deals to one only does not deal."""
+    if isinstance(serve, Distribution):
+        if serve.gate is not None:
+            yield serve.gate.bucketing
+        if sum(1 for weight in serve.weights if weight.share) > 1:
+            yield serve.bucketing
+
+
+def _is_for_all(serve: Serve) -> bool:
+    return next(_bucketings(serve), None) is None
+
+
+def _weights_of(strategy: Part) -> dict[str, int]:
+    return {v["name"]: v["weight"] for v in strategy.get("variants") or () if v["weight"]}
+
+
+def shares_of(serve: Serve) -> dict[str, int]:
+    """The shares of a serve by variant, of 100,000."""
+    if isinstance(serve, str):
+        return {serve: WHOLE}
+    found: dict[str, int] = {}
+    for weight in serve.weights:
+        found[weight.variant] = found.get(weight.variant, 0) + weight.share
+    return found
+
+
+def _gate_share(serve: Serve) -> int:
+    return serve.gate.share if isinstance(serve, Distribution) and serve.gate is not None else WHOLE
+
+
+def _whole_percent(share: int, key: str) -> int:
+    if share % PERCENT or not 0 <= share <= WHOLE:
+        below = max(0, min(share - share % PERCENT, WHOLE - PERCENT))
+        raise InvalidInput(
+            f"{percent_of(share)} % of flag '{key}' is no step of Unleash, which takes whole percents.",
+            cure=f"{percent_of(below)} or {percent_of(below + PERCENT)}",
+        )
+    return share // PERCENT
+
+
+def _listed(operator: str, units: Sequence[str]) -> Document:
+    return {
+        "contextName": USER_ID,
+        "operator": operator,
+        "values": list(units),
+        "inverted": False,
+        "caseInsensitive": False,
+    }
+
+
+def _mark(content: Part) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _tag_from(text: str) -> Document:
+    return {"type": "simple", "value": text}
+
+
+def _dependency(prerequisite: Prerequisite) -> Document:
+    if prerequisite.off_flag is OffFlag.MET or prerequisite.variants == ("off",):
+        return {"feature": prerequisite.flag, "enabled": False, "variants": []}
+    variants = [] if prerequisite.variants == ("on",) else list(prerequisite.variants)
+    return {"feature": prerequisite.flag, "enabled": True, "variants": variants}
