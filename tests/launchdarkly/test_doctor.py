@@ -59,7 +59,6 @@ def test_the_selftest_walks_all_steps_twice(launchdarkly: Vendor, plane: Control
 
 def test_the_command_line(launchdarkly: Vendor, config: Path) -> None:
     """The command prints each step as a line, and 0 is well; a key that is refused is 1, and is in no word of it."""
-    (config.parent / "home").mkdir()
     shell = Shell(config.parent)
     shell.ok("init")
     said = shell.ok("doctor", "--live", "--selftest")
