@@ -19,7 +19,7 @@ from splitio.util.time import get_current_epoch_time_ms
 
 from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
-from flagbrake_split.repair import Repairs
+from flagbrake_split.repair import Repairs, Unreadable, readable
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 _log = logging.getLogger("flagbrake.split")
@@ -196,10 +196,13 @@ class Connection:
                     # Nothing is new: whichever thread of the SDK asks is content and ends.
                     return {"ff": _unchanged(since), "rbs": _unchanged(rules_since)}
                 try:
-                    answer = fetch(since, rules_since, *args, **kwargs)
+                    answer = readable(fetch(since, rules_since, *args, **kwargs))
                 except APIException as error:
                     self._failed(error)
                     raise
+                except Exception as error:  # somebody else answered, and the SDK stumbles over it
+                    self._failed(failure := Unreadable("no answer of splitChanges"))
+                    raise failure from error
                 self.refusals = 0
                 self._heard()
                 return answer
@@ -243,6 +246,8 @@ class Connection:
         if status is not None and 400 <= status < 500 and status not in _PASSING:
             self.refusals += 1
             self._refused(f"Split answers {status} to the SDK key", status)
+        elif isinstance(error, Unreadable):
+            self._interrupted("What answers in Split's place cannot be read")
         else:
             self._interrupted(f"Split answers {status}" if status else "Split is not reached")
 
@@ -258,7 +263,8 @@ class Connection:
 
 def _pause(attempt: int, delay: float, longest: float) -> float:
     """Seconds before another attempt; not the same for all of a fleet, or it would come as one."""
-    return min(delay * 2 ** min(attempt, 30), longest) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
+    seconds: float = min(delay * 2.0 ** min(attempt, 30), longest)
+    return seconds * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
 
 
 def _start_no_more(manager: Any) -> None:

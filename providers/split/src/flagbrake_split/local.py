@@ -25,7 +25,7 @@ class LocalFile:
         interrupted: it was not; called with what is the matter.
     """
 
-    def __init__(  # noqa: PLR0913 - one name per thing, all by name
+    def __init__(
         self,
         manager: Any,
         *,

@@ -3,8 +3,9 @@
 In streaming mode it asks once. An update whose download fails is dropped until some later update; a segment that
 does not load is left out, so that its members get what everybody gets, and nobody is told; a flag that arrives by
 download has its new segments not loaded at all, and one that arrives inside the message blocks all later updates
-for minutes, because its segment is asked for the flag's change number, which it seldom has; and a stream whose
-connection was refused once is never opened again.
+for minutes, because its segment is asked for the flag's change number, which it seldom has; one flag that it cannot
+read keeps all others from arriving; a stream whose connection was refused once is never opened again; and one that
+opens, or is refused, before its opener waits for that is waited for without end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from contextlib import suppress
 from typing import Any
 
 from splitio.api import APIException
+from splitio.models import rule_based_segments, splits
+from splitio.push import splitsse
 from splitio.util.storage_helper import get_standard_segment_names_in_rbs_storage
+from splitio.util.threadutil import EventGroup
 
 _log = logging.getLogger("flagbrake.split")
 
@@ -52,6 +56,7 @@ class Repairs:
         self._trying = False
         self._watch_segments(self._segments._api)  # noqa: SLF001
         if hasattr(manager, "_push"):
+            splitsse.EventGroup = Events
             self._mend_worker(manager._push._processor._feature_flag_worker)  # noqa: SLF001
             _startable_again(manager._push._sse_client._client)  # noqa: SLF001
 
@@ -76,6 +81,16 @@ class Repairs:
                 attempt += 1
 
         worker._handler = until_it_is_there  # noqa: SLF001
+        apply = worker._apply_iff_if_needed  # noqa: SLF001
+
+        def applied(event: Any) -> bool:
+            try:
+                return bool(apply(event))
+            except Exception as error:  # noqa: BLE001 - whatever the message holds: a download tells
+                _log.debug("An update of Split's cannot be applied as it came: %s", error)
+                return False
+
+        worker._apply_iff_if_needed = applied  # noqa: SLF001
         # Not in the worker: updates behind this one, such as the end of a kill, would wait for it.
         worker._segment_handler = lambda name, _till: self._segments._worker_pool.submit_work(name)  # noqa: SLF001
 
@@ -132,6 +147,54 @@ class Repairs:
         """The segments of which some flag still makes something."""
         of_rules = get_standard_segment_names_in_rbs_storage(self._segments._rule_based_segment_storage)  # noqa: SLF001
         return {*self._segments._feature_flag_storage.get_segment_names(), *of_rules}  # noqa: SLF001
+
+
+class Events(EventGroup):  # type: ignore[misc]
+    """Events of which one is waited for, also one that was set before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: list[threading.Event] = []
+
+    def make_event(self) -> Any:
+        """One more."""
+        self._events.append(super().make_event())
+        return self._events[-1]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the first."""
+        with self._cond:
+            return bool(self._cond.wait_for(lambda: any(event.is_set() for event in self._events), timeout))
+
+
+class Unreadable(APIException):  # type: ignore[misc]
+    """An answer that is none."""
+
+
+def readable(answer: Any) -> dict[str, Any]:
+    """What is in an answer of splitChanges, without the flags and rules that the SDK cannot read.
+
+    Raises:
+        Unreadable: this is no such answer.
+    """
+    try:
+        for part, read in (("ff", splits.from_raw), ("rbs", rule_based_segments.from_raw)):
+            answer[part]["s"], answer[part]["t"]
+            answer[part]["d"] = [one for one in answer[part].get("d", []) if _can(read, one)]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise Unreadable("no answer of splitChanges") from error
+    found: dict[str, Any] = answer
+    return found
+
+
+def _can(read: Callable[[Any], Any], one: Any) -> bool:
+    try:
+        read(one)
+    except Exception:  # noqa: BLE001 - whatever the SDK makes of it
+        name = one.get("name") if isinstance(one, dict) else None
+        _log.error("'%s' of Split cannot be read by its SDK; what was known of it is served on.", name)
+        return False
+    return True
 
 
 def _startable_again(client: Any) -> None:

@@ -25,6 +25,8 @@ from flagbrake_split.emulator.state import Said, State
 #: The key that may write, and the one that may only look.
 ADMIN_KEY: Final = "admin-emulated-key"
 VIEWER_KEY: Final = "viewer-emulated-key"
+#: Seconds after which a condition is looked at again although nothing was changed.
+_LOOK: Final = 0.02
 
 
 class SplitEmulator(Emulator):
@@ -195,7 +197,7 @@ class SplitEmulator(Emulator):
             return self.state.revision
 
     def wait_for(self, condition: Callable[[], object], timeout: float = 10.0) -> bool:
-        """Wait until a condition holds; asked again after each change and each report of an SDK."""
+        """Wait until a condition holds; asked again after each change and each report of an SDK, and now and then."""
         end = time.monotonic() + timeout
         while True:
             seen = self._changes
@@ -205,7 +207,8 @@ class SplitEmulator(Emulator):
                 left = end - time.monotonic()
                 if left <= 0:
                     return False
-                self._changed.wait_for(lambda seen=seen: self._changes != seen, left)  # type: ignore[misc]
+                # Streams come and go without a change.
+                self._changed.wait_for(lambda seen=seen: self._changes != seen, min(left, _LOOK))  # type: ignore[misc]
 
     @property
     def streams(self) -> int:
