@@ -31,8 +31,8 @@ class BackDoor:
         """Write a flag, whatever was there."""
         self.write(feature_from_flag(flag))
 
-    def write(self, feature: dict[str, Any]) -> None:
-        """Write a feature's document."""
+    def write(self, feature: dict[str, Any], *, apart: int = 1) -> None:
+        """Write a feature's document; its strategies' sort orders are so far apart, from 0 on if it is 1."""
         key = feature["name"]
         conn = self._conn()
         with conn.transaction():
@@ -55,13 +55,14 @@ class BackDoor:
                     (key, environment, on),
                 )
             for number, strategy in enumerate(feature["strategies"]):
+                place = number if apart == 1 else (number + 1) * apart
                 run(
                     "INSERT INTO feature_strategies (id, feature_name, project_name, environment, strategy_name, title,"
                     " parameters, constraints, variants, sort_order, disabled)"
                     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                     (str(uuid.uuid4()), key, PROJECT, ENVIRONMENT, strategy["name"], strategy["title"],
                      json.dumps(strategy["parameters"]), json.dumps(strategy["constraints"]),
-                     json.dumps(strategy["variants"]), number, strategy["disabled"]),
+                     json.dumps(strategy["variants"]), place, strategy["disabled"]),
                 )  # fmt: skip
             for tag in feature["tags"]:
                 run(

@@ -62,9 +62,9 @@ class Vendor:
         self.made = [p for p in self.made if p._sdk is not None] + [made]
         return made
 
-    def control(self) -> UnleashControl:
+    def control(self, *, url: str = "") -> UnleashControl:
         return UnleashControl(
-            f"{self.gate.url}/api",
+            url or f"{self.gate.url}/api",
             self.server.admin_token,
             project="shop",
             environment="test",

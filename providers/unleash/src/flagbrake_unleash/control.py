@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -31,16 +32,16 @@ from flagbrake.rest import Rest
 from flagbrake_unleash import errors
 from flagbrake_unleash.edit import check_flag, distributed, switched
 from flagbrake_unleash.planning import (
-    Call,
+    UNFINISHED,
     Place,
     canonical,
     document_of,
     documents_of,
-    in_place,
+    is_unfinished,
     native,
-    ordered,
     plan,
 )
+from flagbrake_unleash.steps import of_others
 from flagbrake_unleash.translate import Document, Part, feature_from_flag, flag_from_feature, segment_from
 
 _log = logging.getLogger("flagbrake.unleash")
@@ -112,9 +113,15 @@ class UnleashControl(FlagControl):
         return self._state(self._document(key))
 
     def states(self) -> Iterator[FlagState]:
-        """All flags that are not archived, in one call."""
+        """All flags that are not archived: one call, and two for each that has several strategies."""
         names: Mapping[int, str] | None = None
-        for document in documents_of(self._export()):
+        for exported in documents_of(self._export()):
+            document = exported
+            if len(document["strategies"]) > 1:  # an export has them in no order at all
+                try:
+                    document = self._document(document["name"], nearest=False)
+                except NotFound:
+                    continue  # it went in this moment
             if names is None and _asks_segments(document):
                 names = self._segment_names()
             yield self._state(document, names)
@@ -219,7 +226,7 @@ class UnleashControl(FlagControl):
         if isinstance(change, Replace):
             return
         again = canonical(feature_from_flag(flag, self._numbers(flag), like=now))
-        if [s["constraints"] for s in again["strategies"]] != [s["constraints"] for s in native(now)["strategies"]]:
+        if of_others(again["strategies"]) != of_others(native(now)["strategies"]):
             raise InvalidInput(
                 f"The strategies of '{change.key}' are of others' making; this would change more than its targets.",
                 cure="change them in Unleash, or replace the whole definition",
@@ -235,22 +242,25 @@ class UnleashControl(FlagControl):
             raise InvalidInput(f"The document of '{change.key}' is no feature: {error!r}.", cure="as read") from error
 
     def _write(self, key: str, now: Document | None, meant: Document) -> None:
-        place = self._place(key)
-        if now is None:
-            fields = {name: meant[name] for name in ("name", "type", "description", "impressionData")}
-            self._rest.send("POST", f"/projects/{quote(self._project, safe='')}/features", json=fields)
-            now = self._document(key)
-        for call in plan(place, now, meant):
-            self._send(call)
-        if not in_place(now, meant):
-            now = self._document(key)
-            for call in ordered(place, now, meant):
-                self._send(call)
-        if meant["enabled"] and not now["enabled"]:
-            self._send(Call("POST", f"{place.here}/on"))
+        for call in plan(self._place(key), now or self._begun(key, meant), meant):
+            self._rest.send(call.method, call.path, json=call.body)
 
-    def _send(self, call: Call) -> None:
-        self._rest.send(call.method, call.path, json=call.body)
+    def _begun(self, key: str, meant: Document) -> Document:
+        """A feature that is not there yet, or is there in part because whoever made it came to grief."""
+        mark = {"type": "simple", "value": UNFINISHED}
+        fields = {name: meant[name] for name in ("name", "type", "description", "impressionData")}
+        with suppress(Conflict):  # a feature can be made only with tags that there are
+            self._rest.send("POST", "/tags", json=mark)
+        try:
+            self._rest.send(
+                "POST", f"/projects/{quote(self._project, safe='')}/features", json={**fields, "tags": [mark]}
+            )
+        except Conflict:
+            with suppress(NotFound):
+                if is_unfinished(there := self._document(key, unfinished=True)):
+                    return there
+            raise
+        return self._document(key, unfinished=True)
 
     def _remark(self, key: str, *, by: str, reason: str) -> None:
         """The reason why a flag is off, where people look at it in Unleash. The switch itself does not wait on it."""
@@ -271,7 +281,7 @@ class UnleashControl(FlagControl):
     def _place(self, key: str) -> Place:
         return Place(self._project, self._environment, key)
 
-    def _document(self, key: str, *, nearest: bool = True) -> Document:
+    def _document(self, key: str, *, nearest: bool = True, unfinished: bool = False) -> Document:
         if key in {"", ".", ".."}:
             raise self._no_flag(key)
         try:
@@ -286,7 +296,10 @@ class UnleashControl(FlagControl):
                 f"Unleash's project '{self._project}' has no environment '{self._environment}'.",
                 cure=" or ".join(e["name"] for e in feature.get("environments") or ()) or "enable it there",
             )
-        return document_of(feature, self._environment)
+        document = document_of(feature, self._environment)
+        if is_unfinished(document) and not unfinished:
+            raise self._no_flag(key) if nearest else NotFound(f"There is no flag '{key}'.")
+        return document
 
     def _revived(self, key: str) -> Document | None:
         try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
-from flagbrake_unleash.translate import Document, Part, mark_of
+from flagbrake_unleash.steps import Steps, bare, orders, steps
+from flagbrake_unleash.translate import Document, Part
 
-#: What a strategy is, without its number.
-STRATEGY = ("name", "title", "disabled", "parameters", "constraints", "segments", "variants")
+#: The tag of a feature that is being made: until it is whole it is not there.
+UNFINISHED: Final = "flagbrake-unfinished"
 _FIELDS = ("type", "description", "impressionData", "stale")
 
 
@@ -46,11 +47,10 @@ class Place:
 def document_of(feature: Part, environment: str) -> Document:
     """The document of a feature as ``GET .../features/{name}`` answers it; its strategies have an ``id`` yet."""
     found: Part = next((e for e in feature.get("environments") or () if e["name"] == environment), {})
-    strategies = sorted(found.get("strategies") or (), key=lambda s: s.get("sortOrder") or 0)
     return _document(
         feature,
         enabled=bool(found.get("enabled")),
-        strategies=strategies,
+        strategies=orders(found.get("strategies") or ()),
         variants=found.get("variants") or feature.get("variants") or (),
         tags=feature.get("tags") or (),
         dependencies=feature.get("dependencies") or (),
@@ -58,7 +58,7 @@ def document_of(feature: Part, environment: str) -> Document:
 
 
 def documents_of(export: Part) -> Iterator[Document]:
-    """The documents of all features of an export, as :func:`document_of` has them."""
+    """The documents of all features of an export, as :func:`document_of` has them, but for the strategies' order."""
     strategies: dict[str, list[Part]] = {}
     for strategy in export.get("featureStrategies") or ():
         strategies.setdefault(strategy["featureName"], []).append(strategy)
@@ -73,7 +73,7 @@ def documents_of(export: Part) -> Iterator[Document]:
         environment = environments.get(key, {})
         if feature.get("archived"):
             continue
-        yield _document(
+        made = _document(
             feature,
             enabled=bool(environment.get("enabled")),
             strategies=strategies.get(key, ()),
@@ -81,95 +81,55 @@ def documents_of(export: Part) -> Iterator[Document]:
             tags=tags.get(key, ()),
             dependencies=needs.get(key, ()),
         )
+        if not is_unfinished(made):
+            yield made
 
 
 def native(document: Part) -> Document:
     """The document without the numbers of its strategies: two features made alike have the same one."""
     made: Document = json.loads(json.dumps({**document, "strategies": [bare(s) for s in document["strategies"]]}))
+    made.pop("unfinished", None)
     return made
 
 
-def bare(strategy: Part) -> Document:
-    """A strategy without its number."""
-    return {name: strategy[name] for name in STRATEGY}
+def is_unfinished(document: Part) -> bool:
+    """Is it being made still, or has whoever made it come to grief? Once it is on it is somebody's."""
+    return bool(document["unfinished"] and not document["enabled"])
 
 
 def plan(place: Place, now: Part, meant: Part) -> Iterator[Call]:
-    """The calls, in an order in which nobody is served who was not and is not to be.
+    """The calls, in an order in which each may be the last: nobody is served who was not and is not to be.
 
     Turning off comes first and turning on last; a new strategy is there before an old one goes, for a feature
-    that loses its last one is switched off by the server. The strategies' order is set apart (:func:`ordered`).
+    that loses its last one is switched off by the server. In between see :mod:`flagbrake_unleash.steps`.
     """
+    unfinished = Call("DELETE", f"{_tags_of(place)}/simple/{UNFINISHED}")
     if now["enabled"] and not meant["enabled"]:
         yield Call("POST", f"{place.here}/off")
     if any(now[name] != meant[name] for name in _FIELDS):
         yield Call("PUT", place.feature, {"name": place.key, **{name: meant[name] for name in _FIELDS}})
     yield from _tags(place, now["tags"], meant["tags"])
     yield from _dependencies(place, now["dependencies"], meant["dependencies"])
-    pairs = paired(now["strategies"], meant["strategies"])
-    for number, strategy in enumerate(meant["strategies"]):
-        old = pairs.get(number)
-        if old is None:
-            yield Call("POST", f"{place.here}/strategies", {**bare(strategy), "sortOrder": number})
-        elif bare(old) != bare(strategy):
-            yield Call("PUT", f"{place.here}/strategies/{old['id']}", {**bare(strategy), "sortOrder": number})
-    kept = {old["id"] for old in pairs.values()}
-    for old in now["strategies"]:
-        if old["id"] not in kept:
-            yield Call("DELETE", f"{place.here}/strategies/{old['id']}")
+    yield from _strategies(place, steps(now["strategies"], meant["strategies"]))
+    if now["unfinished"]:
+        yield unfinished
+    if meant["enabled"] and not now["enabled"]:
+        yield Call("POST", f"{place.here}/on")
 
 
-def ordered(place: Place, now: Part, meant: Part) -> Iterator[Call]:
-    """The call that puts strategies that are all there into their order, if they are not."""
-    wanted = [bare(s) for s in meant["strategies"]]
-    left = list(now["strategies"])
-    if [bare(s) for s in left] == wanted:
-        return
-    order = []
-    for number, strategy in enumerate(wanted):
-        found = next((s for s in left if bare(s) == strategy), None)
-        if found is None:
-            return  # somebody else writes: the caller sees it when it reads back
-        left.remove(found)
-        order.append({"id": found["id"], "sortOrder": number})
-    yield Call("POST", f"{place.here}/strategies/set-sort-order", order)
-
-
-def in_place(now: Part, meant: Part) -> bool:
-    """True if every strategy stays where it is: none is new, gone or moved."""
-    pairs = paired(now["strategies"], meant["strategies"])
-    alike = len(now["strategies"]) == len(meant["strategies"]) == len(pairs)
-    return alike and all(pairs[n] is strategy for n, strategy in enumerate(now["strategies"]))
-
-
-def paired(now: Sequence[Part], meant: Sequence[Part]) -> dict[int, Part]:
-    """By place of a meant strategy the present one that stays for it: the equal one, else the one it was."""
-    left = list(now)
-    pairs: dict[int, Part] = {}
-    for same in (_equal, _alike):
-        for number, strategy in enumerate(meant):
-            found = None if number in pairs else next((s for s in left if same(s, strategy)), None)
-            if found is not None:
-                pairs[number] = found
-                left.remove(found)
-    return pairs
-
-
-def _equal(one: Part, two: Part) -> bool:
-    return bare(one) == bare(two)
-
-
-def _alike(one: Part, two: Part) -> bool:
-    return bool(one["name"] == two["name"]) and _role(one) == _role(two)
-
-
-def _role(strategy: Part) -> Any:
-    mark = mark_of(strategy)
-    return (mark.get("rule"), mark.get("target"), bool(strategy["constraints"]) and "denied" not in mark)
+def _strategies(place: Place, made: Steps) -> Iterator[Call]:
+    path = f"{place.here}/strategies"
+    if made.moved:
+        body = [{"id": number, "sortOrder": order} for number, order in made.moved.items()]
+        yield Call("POST", f"{path}/set-sort-order", body)
+    for number, strategy in made.written:
+        yield Call("POST", path, strategy) if number is None else Call("PUT", f"{path}/{number}", strategy)
+    for number in made.deleted:
+        yield Call("DELETE", f"{path}/{number}")
 
 
 def _tags(place: Place, now: Sequence[Part], meant: Sequence[Part]) -> Iterator[Call]:
-    path = f"/features/{_quoted(place.key)}/tags"
+    path = _tags_of(place)
     for tag in meant:
         if tag not in now:
             yield Call("POST", path, dict(tag))
@@ -178,15 +138,20 @@ def _tags(place: Place, now: Sequence[Part], meant: Sequence[Part]) -> Iterator[
             yield Call("DELETE", f"{path}/{_quoted(tag['type'])}/{_quoted(tag['value'])}")
 
 
+def _tags_of(place: Place) -> str:
+    return f"/features/{_quoted(place.key)}/tags"
+
+
 def _dependencies(place: Place, now: Sequence[Part], meant: Sequence[Part]) -> Iterator[Call]:
     path = f"{place.feature}/dependencies"
-    for old in now:
-        if not any(new["feature"] == old["feature"] for new in meant):
-            yield Call("DELETE", f"{path}/{_quoted(old['feature'])}")
+    # A feature that depends on nothing in between would be open to everybody.
     for new in meant:
         if new not in now:
             body = {"feature": new["feature"], "enabled": new["enabled"]}
             yield Call("POST", path, {**body, "variants": new["variants"]} if new["variants"] else body)
+    for old in now:
+        if not any(new["feature"] == old["feature"] for new in meant):
+            yield Call("DELETE", f"{path}/{_quoted(old['feature'])}")
 
 
 def _document(
@@ -198,6 +163,8 @@ def _document(
     tags: Sequence[Part],
     dependencies: Sequence[Part],
 ) -> Document:
+    named = [{"type": t["type"], "value": t["value"]} for t in tags]
+    mark = {"type": "simple", "value": UNFINISHED}
     return {
         "name": feature["name"],
         "type": feature.get("type") or "release",
@@ -208,7 +175,8 @@ def _document(
         "enabled": enabled,
         "strategies": [_strategy(s) for s in strategies],
         "variants": [_variant(v) for v in variants],
-        "tags": sorted(({"type": t["type"], "value": t["value"]} for t in tags), key=lambda t: (t["type"], t["value"])),
+        "tags": sorted((t for t in named if t != mark), key=lambda t: (t["type"], t["value"])),
+        "unfinished": mark in named,
         "dependencies": sorted((_dependency(d) for d in dependencies), key=lambda d: str(d["feature"])),
     }
 
@@ -216,6 +184,7 @@ def _document(
 def _strategy(strategy: Part) -> Document:
     return {
         "id": strategy["id"],
+        "sortOrder": strategy.get("sortOrder") or 0,
         "name": strategy["name"],
         "title": strategy.get("title") or "",
         "disabled": bool(strategy.get("disabled")),

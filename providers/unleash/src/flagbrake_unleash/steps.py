@@ -1,0 +1,197 @@
+"""Pure: the order in which the strategies of one feature become others, one call after the other.
+
+A call may be the last one: the process dies, the server does not answer. So after each of them the feature is one
+that can be read, and nobody who was named before and is named afterwards is missing in between:
+
+* what is new stands in its place from the first moment, with a sort order of its own; the owned strategy stays last
+* what is new comes before what is edited, and what goes comes last
+* a unit that moves from one strategy to another is in the second before it leaves the first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flagbrake_unleash.translate import Document, Part, mark_of
+
+#: What a strategy is, without its number and its place.
+STRATEGY: Final = ("name", "title", "disabled", "parameters", "constraints", "segments", "variants")
+#: Between two sort orders, so that something can come between later.
+_APART: Final = 1000
+
+
+def bare(strategy: Part) -> Document:
+    """A strategy without its number and its place."""
+    return {name: strategy[name] for name in STRATEGY}
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place in the order: what stands there, what is to stand there; ``None`` is nothing."""
+
+    old: Part | None
+    new: Part | None
+    order: int = 0
+
+    @property
+    def changes(self) -> bool:
+        """Does it have to be written?"""
+        return self.new is not None and (self.old is None or bare(self.old) != bare(self.new))
+
+
+@dataclass(slots=True)
+class Steps:
+    """What to do, in this order. Strategies that are made, edited (by number) and deleted (numbers)."""
+
+    #: New sort orders of those that are there, by number; the server sets all of them at once.
+    moved: dict[str, int] = field(default_factory=dict)
+    written: list[tuple[str | None, Document]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+
+def steps(now: Sequence[Part], meant: Sequence[Part]) -> Steps:
+    """What makes the strategies ``meant`` of those that are there now."""
+    slots = _slots(now, meant)
+    made = Steps(moved=_placed(slots))
+    for slot, instead in _scheduled(slots):
+        number = None if slot.old is None or instead else slot.old["id"]
+        assert slot.new is not None
+        made.written.append((number, {**bare(slot.new), "sortOrder": slot.order}))
+        if instead:
+            assert slot.old is not None
+            made.deleted.append(slot.old["id"])
+    made.deleted += [slot.old["id"] for slot in slots if slot.new is None and slot.old is not None]
+    return made
+
+
+def _slots(now: Sequence[Part], meant: Sequence[Part]) -> list[Slot]:
+    """The meant order, and what is to go behind what it is behind now."""
+    pairs = paired(now, meant)
+    slots = [Slot(pairs.get(number), strategy) for number, strategy in enumerate(meant)]
+    for number, strategy in enumerate(now):
+        if not any(slot.old is strategy for slot in slots):
+            before = now[number - 1] if number else None
+            place = next((n + 1 for n, slot in enumerate(slots) if before is not None and slot.old is before), 0)
+            slots.insert(place, Slot(strategy, None))
+    return slots
+
+
+def _placed(slots: Sequence[Slot]) -> dict[str, int]:
+    """Give each slot its sort order; those that are there keep theirs if they leave room."""
+    if not _fits(slots):
+        for number, slot in enumerate(slots, 1):
+            slot.order = number * _APART
+    return {s.old["id"]: s.order for s in slots if s.old is not None and s.old["sortOrder"] != s.order}
+
+
+def _fits(slots: Sequence[Slot]) -> bool:
+    last, waiting = 0, list[Slot]()
+    for slot in slots:
+        if slot.old is None:
+            waiting.append(slot)
+            continue
+        there = slot.old["sortOrder"]
+        if there - last <= len(waiting):
+            return False
+        for number, each in enumerate(waiting, 1):
+            each.order = last + (there - last) * number // (len(waiting) + 1)
+        slot.order = last = there
+        waiting = []
+    for number, each in enumerate(waiting, 1):
+        each.order = last + number * _APART
+    return True
+
+
+def paired(now: Sequence[Part], meant: Sequence[Part]) -> dict[int, Part]:
+    """By place of a meant strategy the present one that becomes it: the equal one, else the one it was."""
+    left = list(now)
+    pairs: dict[int, Part] = {}
+    for same in (_equal, _serving, _alike):
+        for number, strategy in enumerate(meant):
+            found = None if number in pairs else next((s for s in left if same(s, strategy)), None)
+            if found is not None:
+                pairs[number] = found
+                left.remove(found)
+    return pairs
+
+
+def _scheduled(slots: Sequence[Slot]) -> Iterator[tuple[Slot, bool]]:
+    """The slots to write, in order; True where a new strategy takes the place of the old one, which goes later."""
+    there: dict[int, Part | None] = {id(slot): slot.old for slot in slots}
+    wanted = frozenset(unit for slot in slots if slot.new is not None for unit in _units(slot.new))
+    pending = [slot for slot in slots if slot.changes]
+    pending.sort(key=lambda slot: slot.old is not None)
+    while pending:
+        free = next((s for s in pending if not _missed(s, there, wanted) and not _confused(s, there)), None)
+        slot = free or pending[0]
+        pending.remove(slot)
+        instead = free is None and slot.old is not None
+        yield slot, instead
+        there[-id(slot)] = slot.old if instead else None
+        there[id(slot)] = slot.new
+
+
+def _missed(slot: Slot, there: dict[int, Part | None], wanted: frozenset[str]) -> frozenset[str]:
+    """The units that would be named nowhere if this one were written next."""
+    if slot.old is None or slot.new is None:
+        return frozenset()
+    gone = (_units(slot.old) & wanted) - _units(slot.new)
+    return gone - frozenset().union(*(_units(s) for n, s in there.items() if s is not None and n != id(slot)))
+
+
+def _confused(slot: Slot, there: dict[int, Part | None]) -> bool:
+    """Would two strategies say that they are the same list of units, for different variants?"""
+    assert slot.new is not None
+    mine = mark_of(slot.new).get("target")
+    others = [s for n, s in there.items() if s is not None and n != id(slot) and mark_of(s).get("target") == mine]
+    return mine is not None and any(_served(other) != _served(slot.new) for other in others)
+
+
+def _equal(one: Part, two: Part) -> bool:
+    return bare(one) == bare(two)
+
+
+def _serving(one: Part, two: Part) -> bool:
+    return _alike(one, two) and _served(one) == _served(two)
+
+
+def _alike(one: Part, two: Part) -> bool:
+    return bool(one["name"] == two["name"]) and _role(one) == _role(two)
+
+
+def _role(strategy: Part) -> Any:
+    mark = mark_of(strategy)
+    return (mark.get("rule"), mark.get("target"), bool(asked(strategy)))
+
+
+def _served(strategy: Part) -> Any:
+    return [(v["name"], v["weight"]) for v in strategy["variants"] if v["weight"]]
+
+
+def asked(strategy: Part) -> list[Any]:
+    """What a strategy asks about the context, apart from the units that flagbrake leaves out by name."""
+    denies = "denied" in mark_of(strategy)
+    return [c for c in strategy["constraints"] if not (denies and _names_units(c, "NOT_IN"))]
+
+
+def of_others(strategies: Iterable[Part]) -> list[Any]:
+    """What strategies ask that are no lists of units of flagbrake's: those it may put together as it likes."""
+    return [asked(strategy) for strategy in strategies if "target" not in mark_of(strategy)]
+
+
+def _units(strategy: Part) -> frozenset[str]:
+    """The units that flagbrake named here: to be let in, or left out by the owned strategy, which goes for all."""
+    mark = mark_of(strategy)
+    operator = "IN" if "target" in mark else "NOT_IN" if "denied" in mark and not asked(strategy) else ""
+    return frozenset(unit for c in strategy["constraints"] if _names_units(c, operator) for unit in c["values"])
+
+
+def _names_units(constraint: Part, operator: str) -> bool:
+    return bool(constraint["contextName"] == "userId" and constraint["operator"] == operator)
+
+
+def orders(strategies: Iterable[Part]) -> list[Part]:
+    """Strategies as the server sorts them."""
+    return sorted(strategies, key=lambda s: s.get("sortOrder") or 0)
