@@ -10,12 +10,13 @@ from openfeature.provider import FeatureProvider
 
 from flagbrake.model.flag import Flag
 from flagbrake_contract import Harness
+from flagbrake_contract.harness import Arrived
 from flagbrake_split.emulator import SplitEmulator
 from flagbrake_split.provider import SplitProvider
 from flagbrake_split.sdk_options import SdkOptions
 from flagbrake_split.translate import split_from_flag
 from tests.contract.harnesses import silent
-from tests.split.sdk import no_proxies
+from tests.split.sdk import definition, no_proxies
 from tests.support.waiting import wait_until
 
 ENVIRONMENT: Final = "test"
@@ -45,6 +46,25 @@ class Vendor:
     def put(self, flag: Flag) -> None:
         """Seed a flag."""
         self.emulator.put_split(split_from_flag(flag).result, ENVIRONMENT)
+
+    def damage(self, key: str) -> None:
+        """A flag that the SDK cannot read: its rules are none."""
+        emulator = self.emulator
+        instant, emulator.publisher.instant = emulator.publisher.instant, None
+        with emulator.management.transaction():
+            emulator.put_definition(definition(key), ENVIRONMENT)
+            live = emulator.state.planes[ENVIRONMENT].live[key]
+            live.raw = {"name": key, "changeNumber": live.change_number, "status": "ACTIVE", "conditions": "none"}
+        emulator.publisher.instant = instant
+
+    def tracked(self) -> list[Arrived]:
+        """Events that arrived, sent without waiting for the SDK's timer."""
+        for provider in self.providers:
+            if provider._connection is not None and provider._connection._factory is not None:
+                synchronizer = provider._connection._factory._sync_manager._synchronizer
+                synchronizer._split_tasks.events_task.flush()
+        events = self.emulator.events(ENVIRONMENT)
+        return [(e["eventTypeId"], e["key"], e.get("value"), e.get("properties") or {}) for e in events]
 
     def settle(self) -> None:
         """Return when every started provider has what the emulator has."""
@@ -88,6 +108,8 @@ def harness(wrap: Wrap = lambda provider: provider, **tools: Any) -> Iterator[Ha
             made.put,
             remove=lambda key: made.emulator.delete(key, ENVIRONMENT),
             settle=made.settle,
+            tracked=made.tracked,
+            damage=made.damage,
             break_vendor=made.emulator.stop,
             restore_vendor=made.emulator.start,
             make_rejected=lambda: wrap(made.provider(sdk_key="a-wrong-key-of-nobody")),
