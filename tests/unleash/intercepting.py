@@ -103,6 +103,10 @@ class Interceptor:
         self._server.server_close()
         self._thread.join(5)
 
+    def takes(self, handler: http.server.BaseHTTPRequestHandler, asked: Asked) -> bool:
+        """Answers it itself, so that it is not forwarded: for those who know more than this."""
+        return False
+
     def met(self, asked: Asked) -> Fault | None:
         """What becomes of this request; one that hangs hangs here."""
         with self._lock:
@@ -127,6 +131,8 @@ def _handler(here: Interceptor, port: int) -> type[http.server.BaseHTTPRequestHa
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             asked = Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
             fault = here.met(asked)
+            if fault is None and here.takes(self, asked):
+                return
             answer = _INSTEAD.get(fault) or (None if fault in _NEVER else _forwarded(port, asked))
             if answer is None or fault is Fault.UNANSWERED:
                 self.close_connection = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -20,7 +21,10 @@ from flagbrake_unleash.context import encoded
 from flagbrake_unleash.table import Answer, Feature, answer_of, changed_keys, feature_of, numbered
 
 if TYPE_CHECKING:
-    from flagbrake_unleash.sdk import Outcome, Sdk, SdkSettings
+    from flagbrake_unleash.outcome import Outcome
+    from flagbrake_unleash.sdk import Sdk, SdkSettings
+
+_log = logging.getLogger("flagbrake.unleash")
 
 #: Responses remembered per feature: a feature has few, one with data in its payload cannot make up more.
 _REMEMBERED: Final = 1000
@@ -144,13 +148,12 @@ class UnleashProvider(SdkProvider):
 
         Raises:
             ConfigError: streaming is asked for and the server has none; a bootstrap file that cannot be read.
-            VendorUnavailable: streaming is asked for and the server does not answer.
         """
         self._make()
 
     def await_data(self, seconds: float) -> None:
-        """A first fetch has been waited for already, a stream has not."""
-        if self._settings.streaming:
+        """A first fetch has been waited for already, a stream has not; but what is kept is enough for a start."""
+        if self._settings.streaming and self._raw is None:
             super().await_data(seconds)
 
     def hurry(self) -> None:
@@ -180,7 +183,7 @@ class UnleashProvider(SdkProvider):
     def _make(self, state: str | None = None) -> None:
         from flagbrake_unleash.sdk import Sdk  # late: the control plane does without the SDK
 
-        sdk = Sdk(self._settings, take=self._take, tell=self._told, state=state)
+        sdk = Sdk(self._settings, take=self._take, held=lambda: self._raw, tell=self._told, state=state)
         lib = sdk.engine.lib
         self._check_enabled, self._check_variant = lib.check_enabled, lib.check_variant
         self._count, self._count_variant, self._free = lib.count_toggle, lib.count_variant, lib.free_response
@@ -197,18 +200,18 @@ class UnleashProvider(SdkProvider):
         state = json.loads(text)
         features = {f["name"]: f for f in state.get("features") or ()}
         segments = {s["id"]: s for s in state.get("segments") or ()}
-        for event in state.get("events") or ():  # a stream sends what changed
-            features, segments = merged(event, features or self._documents(), segments or self._segments)
-        table = {
-            key: known if (known := self._features.get(key)) and known.document == document else feature_of(document)
-            for key, document in features.items()
-        }
+        if "events" in state:  # a stream sends what changed
+            features, segments = self._documents(), self._segments
+            for event in state["events"]:
+                features, segments = merged(event, features, segments)
+            state = {"version": 2, "features": list(features.values()), "segments": list(segments.values())}
+            text = json.dumps(state)
+        table = self._table(features)
         whole = {
             **state,
-            "features": [numbered(f, features) for f in features.values()],
+            "features": [numbered(f, features) for key, f in features.items() if key in table],
             "segments": list(segments.values()),
         }
-        whole.pop("events", None)
         warnings = engine(json.dumps(whole))
         touched = [n for n in segments.keys() | self._segments.keys() if segments.get(n) != self._segments.get(n)]
         changed = changed_keys(self._features, table, touched)
@@ -219,6 +222,17 @@ class UnleashProvider(SdkProvider):
         if not self._serving:
             self.data_flows()  # wherever it came from, a start has what it waits for
         return warnings
+
+    def _table(self, documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Feature]:
+        """What is known of each feature; one that cannot be read is left out and takes no other with it."""
+        table: dict[str, Feature] = {}
+        for key, document in documents.items():
+            known = self._features.get(key)
+            try:
+                table[key] = known if known is not None and known.document == document else feature_of(document)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                _log.warning("Unleash's feature '%s' cannot be read and is left out: %r.", key, error)
+        return table
 
     def _documents(self) -> dict[str, Any]:
         return {key: feature.document for key, feature in self._features.items()}
@@ -236,6 +250,7 @@ class UnleashProvider(SdkProvider):
 def merged(
     event: Mapping[str, Any], features: dict[str, Any], segments: dict[int, Any]
 ) -> tuple[dict[str, Any], dict[int, Any]]:
+    """The features and segments after one event of a stream."""
     match event.get("type"):
         case "hydration":
             return {f["name"]: f for f in event["features"]}, {s["id"]: s for s in event.get("segments") or ()}

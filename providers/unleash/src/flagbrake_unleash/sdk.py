@@ -6,10 +6,11 @@ every failure into a log line with a traceback, so that nobody can tell an outag
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from UnleashClient.clients.unleash_client import UnleashClient
 from UnleashClient.constants import FEATURES_URL, STREAMING_URL
 from UnleashClient.utils import InstanceAllowType
 
-from flagbrake.errors import ConfigError, Unavailable, VendorUnavailable
+from flagbrake.errors import ConfigError
+from flagbrake_unleash.outcome import Outcome
+from flagbrake_unleash.streaming import NO_STREAMING, Stream
+
+_log = logging.getLogger("flagbrake.unleash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +42,6 @@ class SdkSettings:
     cache_directory: str | None = None
     bootstrap: str | None = None
     streaming: bool = False
-
-
-class Outcome(StrEnum):
-    """How a fetch ended."""
-
-    FETCHED = "fetched"
-    REFUSED = "refused"
-    FAILED = "failed"
 
 
 class MemoryCache(BaseCache):
@@ -84,6 +81,7 @@ class Transport(_Transport):
         self._one = threading.RLock()
         self._session = requests.Session()
         self._etag = ""
+        self._taken = False
         self._to_register: dict[str, Any] | None = None
 
     def fetch_features(self, etag: str = "") -> FetchResult:
@@ -92,12 +90,24 @@ class Transport(_Transport):
         The SDK's poller stores what this returns; it is told that nothing is new, for it is stored already.
         """
         with self._one:
-            outcome, message = self._fetch()
+            self.told(*self._fetch())
+        return FetchResult(None, "", not_modified=True)
+
+    def told(self, outcome: Outcome, message: str) -> None:
+        """How it went; the first time that it went well this program registers."""
+        with self._one:
             self._tell(outcome, message)
             if outcome is Outcome.FETCHED and self._to_register is not None:
                 payload, self._to_register = self._to_register, None
                 super().register(payload)
-        return FetchResult(None, "", not_modified=True)
+
+    def took(self, take: Callable[[], Any]) -> Any:
+        """Hand a state over, one at a time, and remember whether it was taken: the SDK's store swallows that."""
+        with self._one:
+            self._taken = False
+            warnings = take()
+            self._taken = True
+            return warnings
 
     def register(self, payload: dict[str, Any]) -> bool:
         """Later: a start waits for data, not for this."""
@@ -134,13 +144,14 @@ class Transport(_Transport):
                 return Outcome.FAILED, f"Unleash answered {status}"
 
     def _stored(self, answer: requests.Response) -> tuple[Outcome, str]:
-        etag = answer.headers.get("etag", "")
-        try:
-            self._store.apply_fetched(answer.content.decode(), etag)
-        except ValueError:
-            return Outcome.FAILED, "Unleash answered something that is no feature state"
-        self._etag = etag
-        return Outcome.FETCHED, ""
+        etag, text = answer.headers.get("etag", ""), answer.content.decode("utf-8", "replace")
+        # Looked at first: the store would keep anything in the cache, and a start without the server have only that.
+        if is_state(text):
+            self._store.apply_fetched(text, etag)
+            if self._taken:
+                self._etag = etag
+                return Outcome.FETCHED, ""
+        return Outcome.FAILED, "Unleash answered something that is no feature state"
 
 
 class Sdk:
@@ -149,6 +160,7 @@ class Sdk:
     Args:
         settings: what it is made with.
         take: takes each new state before the engine does, and returns what the engine is to have.
+        held: the whole state that was taken last, as the server sent it.
         tell: hears how each fetch ended.
         state: a state to begin with, newer than any bootstrap.
     """
@@ -158,13 +170,12 @@ class Sdk:
         settings: SdkSettings,
         *,
         take: Callable[[str, Callable[[str], Any]], Any],
+        held: Callable[[], str | None],
         tell: Callable[[Outcome, str], None],
         state: str | None = None,
     ) -> None:
         self.settings = settings
-        cache = FileCache(settings.app_name, directory=settings.cache_directory) if settings.cache_directory else None
-        self._cache = cache or MemoryCache()
-        kept = self._cache.get(FEATURES_URL)
+        self._cache, kept = _cache(settings)
         begin = state or kept or _bootstrap(settings)
         self.client = UnleashClient(
             settings.url,
@@ -178,13 +189,13 @@ class Sdk:
             custom_headers={"Authorization": settings.token},
             cache=self._cache,
             multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
-            experimental_mode={"type": "streaming" if settings.streaming else "polling"},
             sdk_flavor="flagbrake",
         )
         self.engine = self.client._engine  # noqa: SLF001
         original = self.engine.take_state
-        self.engine.take_state = lambda text: take(text, original)
         self.transport = Transport(self.client, tell)
+        self.engine.take_state = lambda text: self.transport.took(lambda: take(text, original))
+        self.engine.get_state = held  # the engine's own has our numbers in its names
         self.client._transport = self.transport  # noqa: SLF001
         self.client._metrics._transport = self.transport  # noqa: SLF001
         if begin:
@@ -198,9 +209,22 @@ class Sdk:
             ConfigError: streaming is asked for and this server has none.
             VendorUnavailable: streaming is asked for and the server does not answer.
         """
-        if self.settings.streaming:
-            self._streams()
-        self.client.initialize_client()
+        if not self.settings.streaming:
+            self.client.initialize_client()
+            return
+        self._streams()
+        # The SDK offers no place for a connector of one's own; this one takes that of its offline mode, which reads
+        # the cache again now and then.
+        self.client.initialize_client(fetch_toggles=False)
+        self.client.connector.stop()  # type: ignore[no-untyped-call]
+        self.client.connector = Stream(
+            self.client._store,  # noqa: SLF001 - see the module's docstring
+            self.settings.url,
+            self.client._headers.streaming(),  # noqa: SLF001 - see the module's docstring
+            timeout=self.settings.timeout,
+            tell=self.transport.told,
+        )
+        self.client.connector.start()  # type: ignore[no-untyped-call]
 
     def refresh(self) -> None:
         """Fetch now."""
@@ -212,31 +236,56 @@ class Sdk:
         self.transport.close()
 
     def _streams(self) -> None:
+        """Refuse a server without streaming, for which the SDK would wait for ever. Anything else is told later."""
         headers = {"Authorization": self.settings.token, "Accept": "text/event-stream"}
         try:
             with requests.get(
                 self.settings.url + STREAMING_URL, headers=headers, timeout=self.settings.timeout, stream=True
             ) as answer:
-                status = answer.status_code
-        except requests.RequestException as error:
-            raise VendorUnavailable(f"Unleash does not answer ({type(error).__name__}).") from None
-        if status == 404:
-            # The SDK would wait for events for ever and answer False to everything.
-            raise ConfigError(
-                "This Unleash server has no streaming (its open-source edition has none).",
-                cure="leave `streaming` out: polling is the default",
-            )
-        if status >= 400:
-            raise Unavailable(f"Unleash answered {status} to the stream.")
+                missing = answer.status_code == 404
+        except requests.RequestException:
+            return
+        if missing:
+            raise ConfigError(f"{NO_STREAMING}.", cure="leave `streaming` out: polling is the default")
+
+
+def is_state(text: str) -> bool:
+    """Is it what ``/api/client/features`` answers, at least in its outline?"""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    features = found.get("features") if isinstance(found, dict) else None
+    return isinstance(features, list) and all(isinstance(f, dict) and isinstance(f.get("name"), str) for f in features)
+
+
+def _cache(settings: SdkSettings) -> tuple[BaseCache, str | None]:
+    """The cache and what it keeps. What a crash or a full disk left in it is no reason not to start."""
+    if not settings.cache_directory:
+        return MemoryCache(), None
+    cache = FileCache(settings.app_name, directory=settings.cache_directory)
+    try:
+        kept = cache.get(FEATURES_URL)
+    except Exception as error:  # noqa: BLE001 - it unpickles a file
+        _log.warning("The cache in '%s' cannot be read and is not used: %r.", settings.cache_directory, error)
+        return cache, None
+    if kept is None or (isinstance(kept, str) and is_state(kept)):
+        return cache, kept
+    _log.warning("What the cache in '%s' keeps is no feature state and is not used.", settings.cache_directory)
+    return cache, None
 
 
 def _bootstrap(settings: SdkSettings) -> str | None:
     if settings.bootstrap is None:
         return None
     try:
-        return Path(settings.bootstrap).read_text("utf-8")
+        text = Path(settings.bootstrap).read_text("utf-8")
+        fact = "" if is_state(text) else "it is no feature state"
     except OSError as error:
-        raise ConfigError(
-            f"The bootstrap file '{settings.bootstrap}' cannot be read ({error.strerror}).",
-            cure="a file with what /api/client/features answers",
-        ) from None
+        fact = str(error.strerror)
+    except UnicodeDecodeError:
+        fact = "it is no text"
+    if fact:
+        cure = "a file with what /api/client/features answers"
+        raise ConfigError(f"The bootstrap file '{settings.bootstrap}' cannot be read ({fact}).", cure=cure)
+    return text
