@@ -9,132 +9,45 @@ SQLite store), from the call to the moment at which another SDK client serves th
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import threading
-import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
-
+from ld_openfeature import LaunchDarklyProvider as Official  # the vendor's, a test dependency
 from ldclient import Config, Context, LDClient
-from openfeature import api
 
-from flagbrake.control.writer import FlagWriter
-from flagbrake.model.flag import Flag, Variant
-from flagbrake.model.state import SetOn
-from flagbrake.model.values import FlagKind
-from flagbrake.store import open_store
-from flagbrake_launchdarkly.provider import LaunchDarklyProvider
+from tests.bench import vendors
 from tests.bench.vendor_floor import CONTEXT, FLAG, measure
 from tests.launchdarkly.vendor import ENVIRONMENT, Vendor, vendor
-
-_TWIN = Path(__file__).parents[2] / "docs" / "proofs" / "launchdarkly-twin.json"
-_KILLS = 200
-_BOOLEAN = Flag(FLAG, FlagKind.BOOLEAN, (Variant("on", True), Variant("off", False)), "on", off_variant="off")
 
 
 def evaluation(made: Vendor) -> dict[str, float]:
     """Ours against the floor and the official provider, in one run."""
-    from ld_openfeature import LaunchDarklyProvider as Official  # the vendor's, a test dependency
 
     def config() -> Config:
         url = made.emulator.url
         return Config(made.emulator.sdk_key(ENVIRONMENT), base_uri=url, stream_uri=url, events_uri=url)
 
-    raw, official = LDClient(config(), start_wait=5), Official(config(), 5)
+    raw = LDClient(config(), start_wait=5)
     attributes = CONTEXT.attributes
+
+    def bare() -> object:
+        builder = Context.builder(CONTEXT.targeting_key)
+        for name, value in attributes.items():
+            builder.set(name, value)
+        return raw.variation_detail(FLAG, builder.build(), False)
+
     try:
-        api.set_provider_and_wait(made.provider(), "bench-ours")
-        api.set_provider_and_wait(official, "bench-official")
-        ours, theirs = api.get_client("bench-ours"), api.get_client("bench-official")
-
-        def bare() -> object:
-            builder = Context.builder(CONTEXT.targeting_key)
-            for name, value in attributes.items():
-                builder.set(name, value)
-            return raw.variation_detail(FLAG, builder.build(), False)
-
-        for client in (ours, theirs):
-            assert client.get_boolean_details(FLAG, False, CONTEXT).error_code is None
-        found = measure(
-            bare,
-            {
-                "ours": lambda: ours.get_boolean_value(FLAG, False, CONTEXT),
-                "official": lambda: theirs.get_boolean_value(FLAG, False, CONTEXT),
-            },
-        )
+        with vendors.clients({"ours": made.provider(), "official": Official(config(), 5)}) as clients:
+            assert all(c.get_boolean_details(FLAG, False, CONTEXT).error_code is None for c in clients.values())
+            return vendors.figures(measure(bare, vendors.booleans(clients)))
     finally:
-        api.shutdown()
         raw.close()
-    return {
-        "vs_floor": found.ratio("ours"),
-        "vs_official": round(found.others["ours"] / found.others["official"], 3),
-        "official_vs_floor": found.ratio("official"),
-        "raw_us": round(found.raw * 1e6, 2),
-        "client_us": round(found.client * 1e6, 2),
-        "ours_us": round(found.others["ours"] * 1e6, 2),
-        "official_us": round(found.others["official"] * 1e6, 2),
-    }
 
 
-def kills(made: Vendor, folder: Path) -> dict[str, float]:
-    """Milliseconds from the call of a writer to the SDK of another client serving the change."""
-    provider, control = made.provider(), made.control()
-    provider.initialize(CONTEXT)
-    seen = threading.Event()
-    known = _watch(provider, seen)
-    took: list[float] = []
-    with open_store(f"sqlite:///{folder / 'bench.db'}", project="bench", environment=ENVIRONMENT, create=True) as store:
-        writer = FlagWriter(control, lock=store.locks, audit=store.audit)
-        for turn in range(_KILLS * 2):
-            seen.clear()
-            begun = time.perf_counter()
-            writer.apply(SetOn(FLAG, on=bool(turn % 2)), by="bench", reason="measured")
-            assert seen.wait(10)
-            if not turn % 2:
-                took.append((known["at"] - begun) * 1000)
-    control.close()
-    provider.shutdown()
-    took.sort()
-    return {
-        "kill_median_ms": round(statistics.median(took), 1),
-        "kill_p99_ms": round(took[int(len(took) * 0.99) - 1], 1),
-    }
-
-
-def _watch(provider: LaunchDarklyProvider, seen: threading.Event) -> dict[str, float]:
-    """When the provider's SDK last told of a change, at which moment it serves it already."""
-    known: dict[str, float] = {}
-
-    def told(*_: Any) -> None:
-        known["at"] = time.perf_counter()
-        seen.set()
-
-    provider.attach(told)
-    return known
-
-
-def twin() -> dict[str, float]:
-    """The last full run of the twin proof."""
-    if not _TWIN.exists():
-        return {}
-    stored = json.loads(_TWIN.read_text(encoding="utf-8"))
-    return {"twin_pairs": stored["pairs"], "twin_disagreements": stored["disagreements"]}
+def measured() -> dict[str, float]:
+    """All figures."""
+    with vendor() as made:
+        made.put(vendors.BOOLEAN)
+        return evaluation(made) | vendors.kills(made.provider(), made.control())
 
 
 def main(argv: list[str]) -> int:
-    """Print the figures, as lines or as one JSON object."""
-    parser = argparse.ArgumentParser(prog="tests.bench launchdarkly", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    wanted = parser.parse_args(argv)
-    with TemporaryDirectory() as folder, vendor() as made:
-        made.put(_BOOLEAN)
-        found = {**evaluation(made), **kills(made, Path(folder)), **twin()}
-    if wanted.json:
-        print(json.dumps(found))
-    else:
-        for name, value in found.items():
-            print(f"{name:24} {value}")
-    return 0
+    """Measure and print."""
+    return vendors.command("launchdarkly", __doc__, measured, argv)
