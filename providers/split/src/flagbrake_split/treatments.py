@@ -171,9 +171,11 @@ def _unused(read: list[_Treatment], values: Mapping[str, Any], kind: FlagKind) -
     for t in read:
         where = f"configurations.{t.name}"
         if kind is FlagKind.OBJECT and t.content is _NOTHING:
-            losses.append(Loss(where, "no configuration in a flag of objects", "its value is {}"))
+            losses.append(Loss(where, "no configuration in a flag of objects", "its value is {}", Severity.NOTE))
         elif t.content is not _NOTHING and not same(values[t.name], t.content) and not same(values[t.name], t.outright):
-            losses.append(Loss(where, "a configuration that is not the value", "only Split has it"))
+            # Beside a value stands what nobody asks OpenFeature for; a value that is not used was meant to be one.
+            severity = Severity.NOTE if t.outright is _NOTHING else Severity.ANSWERS
+            losses.append(Loss(where, "a configuration that is not the value", "only Split has it", severity))
     return losses
 
 
