@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -153,7 +154,8 @@ class Connection:
         if o.flag_sets:
             config["flagSetsFilter"] = list(o.flag_sets)
         if o.mode is Mode.LOCALHOST:
-            config |= {"splitFile": o.file, "localhostRefreshEnabled": False}
+            folder = o.segment_directory or str(Path(o.file).parent)
+            config |= {"splitFile": o.file, "segmentDirectory": folder, "localhostRefreshEnabled": False}
         if o.mode is Mode.REDIS:
             config |= _redis(o)
         addresses: dict[str, str] = {}

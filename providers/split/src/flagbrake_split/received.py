@@ -42,6 +42,8 @@ class Known:
         served = [p["treatment"] for c in conditions for p in c.get("partitions") or ()]
         configured: Mapping[str, str | None] = self.document.get("configurations") or {}
         names = dict.fromkeys([*served, self.document["defaultTreatment"], *configured])
+        # No treatment has this name. A flag of a file is filled up with it.
+        names.pop(CONTROL, None)
         self.values = worth({name: configured.get(name) for name in names}).values
         self._fresh = frozenset(n for n, v in self.values.items() if isinstance(v, (dict, list)))
         self._reasons = reasons(self.document)
@@ -62,11 +64,14 @@ class Known:
         made = self.outcomes[label] = Told(reason, MappingProxyType(facts))
         return made
 
-    def off(self) -> FlagResolutionDetails[Any]:
-        """What it serves when it is killed."""
+    def off(self) -> FlagResolutionDetails[Any] | None:
+        """What it serves when it is killed; ``None`` if that is nothing."""
         name = self.document["defaultTreatment"]
+        value = self.value(name)
+        if value is MISMATCH:
+            return None
         return FlagResolutionDetails(
-            self.value(name), reason=Reason.DISABLED, variant=name, flag_metadata={"version": self.version}
+            value, reason=Reason.DISABLED, variant=name, flag_metadata={"version": self.version}
         )
 
     @property

@@ -180,14 +180,15 @@ def readable(answer: Any) -> dict[str, Any]:
     try:
         for part, read in (("ff", splits.from_raw), ("rbs", rule_based_segments.from_raw)):
             answer[part]["s"], answer[part]["t"]
-            answer[part]["d"] = [one for one in answer[part].get("d", []) if _can(read, one)]
+            answer[part]["d"] = [one for one in answer[part].get("d", []) if can(read, one)]
     except (TypeError, KeyError, AttributeError) as error:
         raise Unreadable("no answer of splitChanges") from error
     found: dict[str, Any] = answer
     return found
 
 
-def _can(read: Callable[[Any], Any], one: Any) -> bool:
+def can(read: Callable[[Any], Any], one: Any) -> bool:
+    """True if the SDK can read this flag or rule-based segment; the log tells of it if not."""
     try:
         read(one)
     except Exception:  # noqa: BLE001 - whatever the SDK makes of it

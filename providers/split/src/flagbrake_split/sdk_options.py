@@ -26,7 +26,8 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "impressions": "optimized (default), debug or none: what is reported of evaluations",
         "flag_sets": "only the flags of these flag sets",
         "track_traffic_type": "the traffic type of tracked events (user)",
-        "file": "mode localhost: the file with flags, .yaml or .json",
+        "file": "mode localhost: the file with flags, .yaml or .json; it is read again every refresh seconds",
+        "segment_directory": "mode localhost: the folder with NAME.json for each segment (the file's)",
         "redis_url": 'mode redis: where a Split synchroniser writes: { env = "SPLIT_REDIS_URL" }',
         "redis_prefix": "mode redis: the prefix of its keys",
     }
@@ -59,6 +60,7 @@ class SdkOptions:
     flag_sets: tuple[str, ...] = ()
     track_traffic_type: str = "user"
     file: str = ""
+    segment_directory: str = ""
     redis_url: str = field(default="", repr=False)
     redis_prefix: str = ""
 
@@ -94,6 +96,7 @@ _CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
         "flag_sets": texts,
         "track_traffic_type": text,
         "file": text,
+        "segment_directory": text,
         "redis_url": secret,
         "redis_prefix": text,
     }
