@@ -73,7 +73,14 @@ class FlagWriter:
                 nobody knows.
         """
         self.check(change)
-        return self._locked(change.key, lambda held: self._write(held, change, by=by, reason=reason, expected=expected))
+
+        def work(held: Held) -> FlagState:
+            before = self._before(change)
+            if expected is not None and (before is None or before.version != expected):
+                raise self._moved(change.key, before, expected)
+            return self._write(held, change, before, by=by, reason=reason)
+
+        return self._locked(change.key, work)
 
     def modify(self, key: str, decide: Callable[[FlagState], Change | None], *, by: str, reason: str = "") -> FlagState:
         """Read, let ``decide`` turn the state into a change (``None``: leave it), write: all under one lock.
@@ -88,7 +95,7 @@ class FlagWriter:
             if change is None:
                 return state
             self.check(change)
-            return self._write(held, change, by=by, reason=reason, expected=state.version)
+            return self._write(held, change, state, by=by, reason=reason)
 
         return self._locked(key, work)
 
@@ -114,10 +121,7 @@ class FlagWriter:
         finally:
             held.give_back()
 
-    def _write(self, held: Held, change: Change, *, by: str, reason: str, expected: str | None) -> FlagState:
-        before = self._before(change)
-        if expected is not None and (before is None or before.version != expected):
-            raise self._moved(change.key, before, expected)
+    def _write(self, held: Held, change: Change, before: FlagState | None, *, by: str, reason: str) -> FlagState:
         meant = intended(before.flag if before else None, change)
         if before is not None and _nothing_to_do(before, meant, change):
             return before
@@ -204,8 +208,18 @@ class FlagWriter:
             ) from error
 
     def _verified(self, change: Change, written: FlagState, meant: Flag) -> FlagState:
+        asked = self.control.reads_back and not isinstance(change, Archive)
+        after = written if asked else self._read_back(change, written)
+        if missed := changes.difference(after.flag, self._spelt(change, meant), change):
+            raise Conflict(
+                f"'{change.key}' does not show what was written (version {after.version}): {missed}.",
+                cure="look at the flag: somebody may have changed it at the same moment",
+            )
+        return after
+
+    def _read_back(self, change: Change, written: FlagState) -> FlagState:
         try:
-            after = self._read(change.key)
+            return self._read(change.key)
         except NotFound:
             # Vendors stop showing what is archived.
             if isinstance(change, Archive) and written.flag.archived:
@@ -217,12 +231,6 @@ class FlagWriter:
                 "so it could not be verified.",
                 cure="look at the flag",
             ) from error
-        if missed := changes.difference(after.flag, self._spelt(change, meant), change):
-            raise Conflict(
-                f"'{change.key}' does not show what was written (version {after.version}): {missed}.",
-                cure="look at the flag: somebody may have changed it at the same moment",
-            )
-        return after
 
     def _read(self, key: str) -> FlagState:
         try:

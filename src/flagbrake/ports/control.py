@@ -37,6 +37,9 @@ class FlagControl(ABC):
     split_resolution: ClassVar[int] = 1
     #: True if ``apply`` writes its audit entry in the write's own transaction; else core audits around it.
     audits_itself: ClassVar[bool] = False
+    #: True if ``apply`` asks the vendor after every write (but Archive) what it has now, and returns that: core
+    #: verifies it as it is. What any other control has written is read once more.
+    reads_back: ClassVar[bool] = False
     #: The same as the provider's: what stands for the dot in reserved names.
     reserved_dot: ClassVar[str] = "."
 

@@ -58,6 +58,7 @@ class SplitControl(FlagControl):
         {**dict.fromkeys(Capability, Support.FULL), **_CANNOT}
     )
     split_resolution: ClassVar[int] = documents.STEP
+    reads_back: ClassVar[bool] = True
     reserved_dot: ClassVar[str] = "-"
 
     def __init__(self, api: ManagementApi, *, project: str, environment: str, clock: Clock | None = None) -> None:
