@@ -71,6 +71,9 @@ proof-split-twin: $(VENV)/.test
 proof-split-writers: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.split_writers --writes 1000 --store
 
+proof-unleash-twin: $(VENV)/.test
+	$(BIN)/python -m tests.proofs.unleash_twin --pairs 100000 --seed 1 --store
+
 proof-judge-tables: $(VENV)/.test
 	$(BIN)/python -m tests.proofs.judge_tables --store
 

@@ -10,8 +10,8 @@ from typing import Any
 
 JSON = dict[str, Any]
 
-TEXTS = ["DE", "FR", "de", "Ünï", "日本", "", "abc", "a.c", "12", "5", "true", 'a"b', "x" * 30, "STRASSE", "ΑΣ", "a,b"]
-PARTS = ["D", "a", "n", "c", "本", "1", "", '"', "tr", "ß", "ας", "ss", ","]
+TEXTS = ["DE", "FR", "de", "Ünï", "日本", "", "abc", "a.c", "12", "5", "true", 'a"b', "x" * 30, "STRASSE", "a,b"]
+PARTS = ["D", "a", "n", "c", "本", "1", "", '"', "tr", "ß", "ς", "ss", ","]
 PATTERNS = [
     "^a.c$",
     r"\d+",
@@ -63,8 +63,25 @@ LISTS = [["DE"], ["a", "b"], [], ["DE", "FR"], [1, True, None]]
 
 ATTRIBUTES = {
     "country": [*TEXTS, 5, 12, True, 18.5, 5.0, ["DE"], {"a": 1}, None],
-    "email": [*TEXTS, "abcDE", "FRabc", "straße", "ασx", 1.5, "a\nc", "٣"],
-    "age": [*NUMBERS, *ODD_NUMBERS, 5, 18, 18.5, 12.0, -3, 2**40, True, "5e0", "1_2", " 5", "NaN", "-inf", "5."],
+    "email": [*TEXTS, "abcDE", "FRabc", "straße", 1.5, "a\nc", "٣"],
+    "age": [
+        *NUMBERS,
+        *ODD_NUMBERS,
+        *[5] * 6,
+        12,
+        18,
+        18.5,
+        12.0,
+        -3,
+        2**40,
+        True,
+        "5e0",
+        "1_2",
+        " 5",
+        "NaN",
+        "-inf",
+        "5.",
+    ],
     "since": [
         *MOMENTS,
         datetime(2026, 1, 1, tzinfo=UTC),
@@ -99,7 +116,8 @@ OPERATORS: dict[str, tuple[Callable[[Random], Any], list[str]]] = {
     "STR_ENDS_WITH": (lambda r: r.sample(PARTS, r.randint(1, 3)), TEXT_NAMES),
     "STR_CONTAINS": (lambda r: r.sample(PARTS, r.randint(1, 3)), TEXT_NAMES),
     "REGEX": (lambda r: r.choice(PATTERNS), TEXT_NAMES),
-    **{f"NUM_{o}": (lambda r: r.choice(NUMBERS), ["age", "plan", "userId", "/org/age"]) for o in ("EQ", "LT", "LTE")},
+    "NUM_EQ": (lambda r: r.choice(["5", "5", "+5", "5.0", "12"]), ["age", "age", "plan"]),
+    **{f"NUM_{o}": (lambda r: r.choice(NUMBERS), ["age", "plan", "userId", "/org/age"]) for o in ("LT", "LTE")},
     **{f"NUM_{o}": (lambda r: r.choice(NUMBERS), ["age", "country", "userId"]) for o in ("GT", "GTE")},
     **{f"DATE_{o}": (lambda r: r.choice(MOMENTS), ["since", "currentTime"]) for o in ("AFTER", "BEFORE")},
     **{f"SEMVER_{o}": (lambda r: r.choice(VERSIONS), ["version", "userId"]) for o in ("EQ", "LT", "GT", "LTE", "GTE")},
@@ -197,27 +215,7 @@ def dependency(random: Random, parent: JSON) -> JSON:
 def random_strategy(random: Random, key: str, pool: list[str]) -> JSON:
     """One strategy with parameters, constraints, segments and, from a pool of names, variants."""
     name = random.choice(STRATEGIES)
-    share = random.choice(["0", "100", "100", *[str(random.randint(1, 99)) for _ in range(4)]])
-    if random.random() < 0.03:
-        share = random.choice(["160", "abc", "12.5", "+50", "007", "-5", ""])
-    parameters: JSON = {}
-    if name == "flexibleRollout":
-        sticky = random.choice(STICKY)
-        parameters = {"rollout": random.choice(["0", "100"]) if sticky == "random" else share, "stickiness": sticky}
-        if random.random() < 0.85:
-            parameters["groupId"] = random.choice([key, key, "g", "ü g", ""])
-        if random.random() < 0.05:
-            del parameters["stickiness"]
-        if random.random() < 0.01:
-            parameters["groupId"] = 'a"b'
-    elif name.startswith("gradualRollout"):
-        parameters = {"percentage": random.choice(["0", "100"]) if name.endswith("Random") else share}
-        if random.random() < 0.9:
-            parameters["groupId"] = random.choice([key, "g"])
-    elif name == "userWithId":
-        parameters = {"userIds": ", ".join(random.sample(KEYS[:45], 12))}
-    elif name == "remoteAddress":
-        parameters = {"IPs": ",".join(random.sample(NETWORKS, 2))}
+    parameters = random_parameters(random, key, name)
     strategy: JSON = {"name": name, "parameters": parameters}
     strategy["constraints"] = [constraint(random) for _ in range(random.choice([0, 0, 1, 1, 2]))]
     if random.random() < 0.2:
@@ -227,6 +225,37 @@ def random_strategy(random: Random, key: str, pool: list[str]) -> JSON:
     if pool and random.random() < 0.8:
         strategy["variants"] = strategy_variants(random, pool)
     return strategy
+
+
+def random_parameters(random: Random, key: str, name: str) -> JSON:
+    """The parameters of a strategy of this name."""
+    share = random.choice(["0", "100", "100", *[str(random.randint(1, 99)) for _ in range(4)]])
+    if random.random() < 0.03:
+        share = random.choice(["160", "abc", "12.5", "+50", "007", "-5", ""])
+    match name:
+        case "flexibleRollout":
+            return rollout_parameters(random, key, share)
+        case "userWithId":
+            return {"userIds": ", ".join(random.sample(KEYS[:45], 12))}
+        case "remoteAddress":
+            return {"IPs": ",".join(random.sample(NETWORKS, 2))}
+    if not name.startswith("gradualRollout"):
+        return {}
+    made: JSON = {"percentage": random.choice(["0", "100"]) if name.endswith("Random") else share}
+    return {**made, "groupId": random.choice([key, "g"])} if random.random() < 0.9 else made
+
+
+def rollout_parameters(random: Random, key: str, share: str) -> JSON:
+    """Those of the strategy that the server has today."""
+    sticky = random.choice(STICKY)
+    made: JSON = {"rollout": random.choice(["0", "100"]) if sticky == "random" else share, "stickiness": sticky}
+    if random.random() < 0.85:
+        made["groupId"] = random.choice([key, key, "g", "ü g", ""])
+    if random.random() < 0.05:
+        del made["stickiness"]
+    if random.random() < 0.01:
+        made["groupId"] = 'a"b'
+    return made
 
 
 def strategy_variants(random: Random, pool: list[str]) -> list[JSON]:

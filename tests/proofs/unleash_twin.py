@@ -25,7 +25,7 @@ from yggdrasil_engine.engine import UnleashEngine
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate import Ruleset
 from flagbrake.model.codec import dumps, flag_from_data, flag_to_data, loads, segment_from_data, segment_to_data
-from flagbrake.model.flag import Flag
+from flagbrake.model.flag import Distribution, Flag
 from flagbrake.model.loss import Severity
 from flagbrake.model.values import MISMATCH, USE_DEFAULT
 from flagbrake_unleash.context import encoded
@@ -114,9 +114,18 @@ def routed(
     except InvalidInput:
         seen.routes["cannot be written"] += 1
         return flag
-    seen.routes["written"] += 1
     again = read_feature(written, segments).result
+    if _gates(again) > _gates(flag):
+        # What was dealt by an attribute to everybody is, once written, dealt to those who have it.
+        seen.routes["written, for fewer"] += 1
+        return flag
+    seen.routes["written"] += 1
     return Flag(**{**{n: getattr(again, n) for n in Flag.__slots__}, "prerequisites": flag.prerequisites})
+
+
+def _gates(flag: Flag) -> int:
+    serves = [flag.default, *(rule.serve for rule in flag.rules)]
+    return sum(isinstance(s, Distribution) and s.gate is not None for s in serves)
 
 
 # --- comparing -----------------------------------------------------------------------------------------
@@ -171,6 +180,9 @@ def answer(rules: Ruleset, feature: dict[str, Any], context: EvaluationContext, 
     except TargetingKeyMissingError:
         return None
     seen.reasons[str(details.reason)] += 1
+    rule = str(details.flag_metadata.get("rule", "")).partition("-")[0]
+    if rule.isdigit():
+        seen.served.update({c["operator"] for c in feature["strategies"][int(rule) - 1]["constraints"]})
     if is_plain(feature):
         return details.value is True, None, None
     if details.variant in {None, DISABLED}:
@@ -196,8 +208,6 @@ def count(seen: Seen, feature: dict[str, Any], said: Answer) -> None:
         seen.strategies[strategy["name"]] += 1
         for constraint in strategy["constraints"]:
             seen.operators[constraint["operator"]] += 1
-            if on and len(feature["strategies"]) == 1:
-                seen.served[constraint["operator"]] += 1
 
 
 def prove(pairs: int, seed: int) -> Proved:

@@ -126,7 +126,7 @@ def constraints_of(clause: Clause, flag: str) -> Iterator[dict[str, Any]]:
         yield {**present(name), "inverted": negate}
         return
     values = [_text(value) for value in clause.values]
-    if op is Op.IS:
+    if op is Op.IS or (op is Op.EQUAL and any(isinstance(v, str | bool) for v in clause.values)):
         op = Op.IN
     if op in _ONE and len(values) == 1:
         made = _constraint(name, _ONE[op], negate=negate, value=values[0])

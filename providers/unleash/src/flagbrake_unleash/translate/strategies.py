@@ -128,17 +128,17 @@ def _faults(strategies: Sequence[Part], segments: Mapping[int, Part] | None) -> 
 
 
 def _faults_of(strategy: Part) -> Iterator[str]:
-    """What the engine cannot read of a strategy's own parameters."""
+    """What the engine cannot read of a strategy's own parameters; what it has no use for it does not read."""
+    name = strategy.get("name")
     parameters = strategy.get("parameters") or {}
-    texts = {name: text for name, text in parameters.items() if isinstance(text, str)}
-    kind = strategy.get("name")
-    share = str(parameters.get(_SHARES.get(kind, ""), ""))
-    asked = kind not in {*_GROUPED, "gradualRolloutRandom"} or (kind in _GROUPED and "groupId" in texts)
-    if asked and _COUNT.fullmatch(share) and int(share) > 100:
-        yield f"a rollout of {share} %"
-    for name in texts.keys() & {"stickiness", "groupId"}:
-        if '"' in texts[name] or texts[name].endswith("\\"):
-            yield f"a {name} with a quote, or a backslash at its end"
-    for name in texts.keys() & {"userIds", "IPs"}:
-        if '"' in texts[name] or any(text.strip().endswith("\\") for text in texts[name].split(",")):
-            yield f"{name} with a quote, or a backslash at the end of one"
+    texts = {key: text for key, text in parameters.items() if isinstance(text, str)}
+    share = texts.get(_SHARES.get(str(name), ""), "")
+    if name != "gradualRolloutRandom" and _COUNT.fullmatch(share) and (name not in _GROUPED or "groupId" in texts):
+        if int(share) > 100:
+            yield f"a rollout of {share} %"
+        for key in ("stickiness", "groupId"):
+            if '"' in texts.get(key, "") or texts.get(key, "").endswith("\\"):
+                yield f"a {key} with a quote, or a backslash at its end"
+    listed = texts.get({"userWithId": "userIds", "remoteAddress": "IPs"}.get(str(name), ""), "")
+    if '"' in listed or any(text.strip().endswith("\\") for text in listed.split(",")):
+        yield "a list with a quote, or a backslash at the end of an entry"
