@@ -28,6 +28,8 @@ _log = logging.getLogger("flagbrake.unleash")
 
 #: Responses remembered per feature: a feature has few, one with data in its payload cannot make up more.
 _REMEMBERED: Final = 1000
+#: What names a unit besides the targeting key.
+_UNITS: Final = frozenset({"sessionId", "userId"})
 _NO_STRATEGIES: Final = b"{}"
 _YES, _NO = b'"value":true', b'"value":false'
 
@@ -76,7 +78,7 @@ class UnleashProvider(SdkProvider):
         asked = encoded(context, self._static)
         ask = self._single if feature.single else self._several
         value, variant, reason, metadata, needs_unit = ask(engine, feature, asked)
-        if needs_unit and not context.targeting_key and feature.sticky and "sessionId" not in context.attributes:
+        if needs_unit and feature.sticky and not context.targeting_key and not _UNITS & context.attributes.keys():
             raise TargetingKeyMissingError(f"Flag '{flag_key}' is split by unit, and the context names none.")
         if feature.denied and value is False and context.targeting_key in feature.denied:
             reason = Reason.TARGETING_MATCH
@@ -90,8 +92,10 @@ class UnleashProvider(SdkProvider):
         if not on and _NO not in said:
             raise _refusal(feature, said)
         self._free(self._count(engine.state, feature.name, on))
-        if not on or not feature.steps:
-            return (True, *feature.nothing[1:]) if on else feature.nothing
+        if not on:
+            return feature.nothing
+        if not feature.steps:
+            return (True, feature.true_name, *feature.nothing[2:])
         step = feature.steps[0]
         return (True, step.true_name, step.reason, step.metadata, step.partial)
 

@@ -51,6 +51,8 @@ class Feature:
     off: Answer | None
     #: Some answer depends on a unit that the context may lack.
     sticky: bool
+    #: What a plain feature's answer is called when it is on.
+    true_name: str
     denied: frozenset[str]
     #: Responses of the engine seen so far, with what they mean.
     answers: dict[bytes, Answer] = field(default_factory=dict)
@@ -87,6 +89,7 @@ def feature_of(document: Mapping[str, Any]) -> Feature:
         nothing=_nothing(document, strategies, steps, false_name, plain, metadata, off),
         off=off,
         sticky=any(_hashes(s) for s in strategies),
+        true_name=true_name,
         denied=frozenset(k for s in strategies for k in denied(s)) if plain else frozenset(),
         values=MappingProxyType(values),
     )
@@ -143,7 +146,8 @@ def _hashes(strategy: Mapping[str, Any]) -> bool:
     partial = (
         0 < rollout_of(strategy) < WHOLE or len([v for v in strategy.get("variants") or () if v.get("weight")]) > 1
     )
-    return partial and (parameters.get("stickiness") or "default") in {"default", "userId"}
+    # By a field of its own a strategy leaves out who does not have it; only here the engine draws lots.
+    return partial and parameters.get("stickiness") in {None, "default"}
 
 
 def answer_of(feature: Feature, response: bytes) -> Answer:
