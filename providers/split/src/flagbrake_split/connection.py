@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from splitio import get_factory
 from splitio.api import APIException
@@ -18,6 +17,7 @@ from splitio.models.telemetry import MethodExceptionsAndLatencies
 from splitio.sync.manager import Manager
 from splitio.util.time import get_current_epoch_time_ms
 
+from flagbrake_split.consumer import Consumer
 from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
 from flagbrake_split.repair import Repairs, Unreadable, readable
@@ -68,6 +68,7 @@ class Connection:
         self._started = threading.Event()
         self._factory: Any = None
         self._repairs: Repairs | None = None
+        self._consumer: Consumer | None = None
         #: The last download of flags succeeded.
         self._flowing = False
         #: Evaluates; ``None`` until there is data.
@@ -80,6 +81,9 @@ class Connection:
         self._hurry = threading.Event()
         self._started = threading.Event()
         self.refusals = 0
+        if self._options.mode is Mode.REDIS:
+            self._consume()
+            return
         with _held(local=self._options.mode is Mode.LOCALHOST) as go:
             self._follow(get_factory(self._options.sdk_key or "localhost", **self._arguments()))
             go.set()
@@ -88,10 +92,6 @@ class Connection:
         self._factory = factory
         client = factory.client()
         asker = Asker(client)
-        if self._options.mode is Mode.REDIS:
-            self.asker = asker
-            self._valid()
-            return
         storages = factory._storages  # noqa: SLF001 - there is no public way to hear of changes in order
         manager = factory._sync_manager  # noqa: SLF001 - the same
         if self._options.mode is Mode.LOCALHOST:
@@ -106,8 +106,34 @@ class Connection:
         if file is not None:
             file.start()
 
+    def _consume(self) -> None:
+        self._consumer = Consumer(
+            self._options,
+            self._received,
+            closing=self._closing,
+            make=self._over,
+            pause=lambda attempt: _pause(attempt, self._options.reconnect_delay, self._options.reconnect_max),
+            valid=self._valid,
+            interrupted=self._interrupted,
+        )
+        self._consumer.start()
+
+    def _over(self, pool: Any) -> Any:
+        """A factory over Redis; its adapter of Redis."""
+        arguments = self._arguments()
+        arguments["config"]["redisConnectionPool"] = pool
+        factory = get_factory(self._options.sdk_key or "redis", **arguments)
+        self._started.set()
+        self._factory, self.asker = factory, Asker(factory.client())
+        return self.storage()._redis  # noqa: SLF001 - the one that all of its storages share
+
+    @property
+    def away(self) -> bool:
+        """Flags are asked for elsewhere with each answer, and nobody answers there."""
+        return self._consumer is not None and self._consumer.away
+
     def storage(self) -> Any:
-        """The SDK's storage of flags, for modes in which nothing is pushed here."""
+        """The SDK's storage of flags."""
         return self._factory._storages["splits"]  # noqa: SLF001 - the public manager answers views only
 
     def hurry(self) -> None:
@@ -128,6 +154,7 @@ class Connection:
         """Close the factory and end its threads, within bounds."""
         self._closing.set()
         self._hurry.set()
+        consumer, self._consumer = self._consumer, None
         factory, self._factory, self.asker = self._factory, None, None
         if factory is not None:
             if factory.ready:
@@ -138,6 +165,8 @@ class Connection:
             factory.destroy(done)
             done.wait(_CLOSE)
             _workers_ended(factory._sync_manager)  # noqa: SLF001
+        if consumer is not None:
+            consumer.end()
 
     # --- one factory -----------------------------------------------------------------------------------
 
@@ -157,7 +186,10 @@ class Connection:
             folder = o.segment_directory or str(Path(o.file).parent)
             config |= {"splitFile": o.file, "segmentDirectory": folder, "localhostRefreshEnabled": False}
         if o.mode is Mode.REDIS:
-            config |= _redis(o)
+            # Any host: the connections are given, and this is how the SDK is told to use Redis.
+            config |= {"redisHost": "redis", "redisPrefix": o.redis_prefix or None}
+            # The SDK would keep a flag for five seconds, and so a kill from being seen.
+            config["redisLocalCacheEnabled"] = False
         addresses: dict[str, str] = {}
         if o.base_url:
             base = o.base_url.rstrip("/")
@@ -410,21 +442,3 @@ class Asker:
         """The treatment alone, without an impression: as the SDK asks prerequisites."""
         treatment: str = self._evaluate(key, bucketing, flag, attributes, self._context_for(key, [flag]))["treatment"]
         return treatment
-
-
-def _redis(options: SdkOptions) -> dict[str, Any]:
-    address = urlsplit(options.redis_url)
-    found: dict[str, Any] = {
-        "redisHost": address.hostname or "localhost",
-        "redisPort": address.port or 6379,
-        "redisDb": int(address.path.strip("/") or 0),
-        "redisSocketTimeout": 1.0,
-        "redisSocketConnectTimeout": 1.0,
-    }
-    if address.username:
-        found["redisUsername"] = address.username
-    if address.password:
-        found["redisPassword"] = address.password
-    if options.redis_prefix:
-        found["redisPrefix"] = options.redis_prefix
-    return found

@@ -62,6 +62,8 @@ class SplitProvider(SdkProvider):
             raise ProviderNotReadyError("Provider 'split' is not started.")
         known = self._known(flag_key)
         if known is None:
+            if connection is not None and connection.away:
+                raise GeneralError(f"Flag '{flag_key}' was never seen, and Redis is not reached.")
             raise FlagNotFoundError(f"Flag '{flag_key}' does not exist.")
         key, bucketing, attributes = make(context)
         if len(key) > _LONGEST_KEY or not key.strip():
@@ -70,7 +72,7 @@ class SplitProvider(SdkProvider):
         treatment, impression = result["treatment"], result["impression"]
         if impression["change_number"] != known.version:
             # It changed in the middle: tell the answer by the definition that gave it.
-            known = self._known(flag_key) or known
+            known = self._known(flag_key, impression["change_number"]) or known
         label = impression["label"] or ""
         value = known.value(treatment)
         if value is MISMATCH:
@@ -83,20 +85,19 @@ class SplitProvider(SdkProvider):
             metadata = {**metadata, "prerequisite": _unmet(known, asker, key, bucketing, attributes)}
         return FlagResolutionDetails(value, None, None, told.reason, treatment, metadata)
 
-    def _known(self, flag_key: str) -> Known | None:
-        if self.options.mode is not Mode.REDIS:
-            received = self._received
-            return None if received is None else received.flags.get(flag_key)
+    def _known(self, flag_key: str, version: int | None = None) -> Known | None:
+        known = self._flags.get(flag_key)
+        if self.options.mode is not Mode.REDIS or (known is not None and version in {None, known.version}):
+            return known
+        # What is known there is a little older than what is in Redis, where the SDK asks.
         from flagbrake_split.received import Known
 
-        assert self._connection is not None
-        split = self._connection.storage().get(flag_key)
-        return None if split is None else Known(split)
+        connection = self._connection
+        split = connection.storage().get(flag_key) if connection is not None and connection.asker is not None else None
+        return known if split is None else Known(split)
 
     def keys(self) -> Collection[str]:
         """The names of all flags received."""
-        if self.options.mode is Mode.REDIS:
-            return tuple(self._connection.storage().get_split_names()) if self._connection is not None else ()
         return tuple(self._flags)
 
     def off_value(self, flag_key: str) -> FlagResolutionDetails[Any] | None:
@@ -154,8 +155,8 @@ class SplitProvider(SdkProvider):
         self._connection.open()
 
     def source(self) -> str:
-        """Split, or the file that stands for it."""
-        return self.options.file if self.options.mode is Mode.LOCALHOST else self.vendor
+        """Split, or what stands for it."""
+        return {Mode.LOCALHOST: self.options.file, Mode.REDIS: "Redis"}.get(self.options.mode, self.vendor)
 
     def hurry(self) -> None:
         """Try again now, if a pause is under way."""

@@ -153,7 +153,7 @@ class Received:
         self._wrap(segments, "update", lambda name, add, gone, *_: [name] if add or gone else [], _segments_came)
         self._wrap(segments, "put", lambda segment: [segment.name] if segment.keys else [], _segments_came)
         self._wrap(rule_based, "update", lambda add, delete, _n: [*(s.name for s in add), *delete], self._rules_came)
-        self._reconcile(splits, rule_based)
+        self.reconcile(splits, rule_based)
 
     def _wrap(
         self,
@@ -176,7 +176,7 @@ class Received:
 
         setattr(storage, method, followed)
 
-    def _reconcile(self, splits: Any, rule_based: Any) -> None:
+    def reconcile(self, splits: Any, rule_based: Any) -> None:
         """What came before the storages were followed, and what a former factory knew and this one does not."""
         with self._writing:
             if splits.get_change_number() < 0:
