@@ -39,7 +39,7 @@ from flagbrake.model.flag import (
 )
 from flagbrake.model.kill import EVERYTHING, Kill, KillMode, OnExpiry, Scope, ScopeKind, UnknownPolicy
 from flagbrake.model.manifest import Declaration, ScopeAttribute
-from flagbrake.model.values import WHOLE, FlagKind
+from flagbrake.model.values import USE_DEFAULT, WHOLE, FlagKind
 
 names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=12)
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -95,17 +95,19 @@ bucketings = st.builds(
     st.none() | texts,
     attributes(),
     st.none() | attributes(),
+    st.none() | st.integers(1, 2000),
 )
 
 
 @st.composite
-def distributions(draw, variants):
-    """Shares that make a whole."""
+def distributions(draw, variants, *, passes=False):
+    """Shares that make a whole. With ``passes`` a gate may let others go on to the next rule."""
     chosen = draw(st.lists(st.sampled_from(variants), min_size=1, max_size=4))
     cuts = sorted(draw(st.lists(st.integers(0, WHOLE), min_size=len(chosen) - 1, max_size=len(chosen) - 1)))
     shares = [b - a for a, b in zip([0, *cuts], [*cuts, WHOLE], strict=True)]
     weights = tuple(Weight(n, s) for n, s in zip(chosen, shares, strict=True))
-    gate = draw(st.none() | st.builds(Gate, st.integers(0, WHOLE), bucketings, st.sampled_from(variants)))
+    outside = st.none() | st.sampled_from(variants) if passes else st.sampled_from(variants)
+    gate = draw(st.none() | st.builds(Gate, st.integers(0, WHOLE), bucketings, outside))
     return Distribution(weights, draw(bucketings), gate)
 
 
@@ -115,20 +117,21 @@ def flags(draw):
     kind = draw(st.sampled_from(FlagKind))
     variant_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     serves = st.sampled_from(variant_names) | distributions(variant_names)
+    ruled = st.sampled_from(variant_names) | distributions(variant_names, passes=True)
     some_clauses = st.lists(clauses(), max_size=3).map(tuple)
     rule_ids = draw(st.lists(names, max_size=3, unique=True))
     keys = st.lists(texts, max_size=3).map(tuple)
     return Flag(
         key=draw(names),
         kind=kind,
-        variants=tuple(Variant(name, draw(values_of[kind])) for name in variant_names),
+        variants=tuple(Variant(name, draw(values_of[kind] | st.just(USE_DEFAULT))) for name in variant_names),
         default=draw(serves),
         on=draw(st.booleans()),
         off_variant=draw(st.none() | st.sampled_from(variant_names)),
         targets=tuple(
             draw(st.lists(st.builds(Targets, st.sampled_from(variant_names), keys, names), max_size=2)),
         ),
-        rules=tuple(Rule(name, draw(some_clauses), draw(serves), draw(texts)) for name in rule_ids),
+        rules=tuple(Rule(name, draw(some_clauses), draw(ruled), draw(texts)) for name in rule_ids),
         prerequisites=tuple(draw(st.lists(st.builds(Prerequisite, names, keys, st.sampled_from(OffFlag)), max_size=2))),
         tags=draw(keys),
         description=draw(texts),

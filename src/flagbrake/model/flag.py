@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flagbrake.model.clause import USER, Attribute, Clause, OffFlag
@@ -182,6 +182,16 @@ class Flag:
     def variant_names(self) -> tuple[str, ...]:
         """The names in order."""
         return tuple(v.name for v in self.variants)
+
+    @property
+    def valueless(self) -> tuple[str, ...]:
+        """The variants that serve the caller's default."""
+        return tuple(v.name for v in self.variants if v.value is USE_DEFAULT)
+
+    def valued(self) -> Flag:
+        """The same with null for every value that is missing, for vendors whose variants all have one."""
+        variants = (Variant(v.name, None) if v.value is USE_DEFAULT else v for v in self.variants)
+        return replace(self, variants=tuple(variants)) if self.valueless else self
 
     @classmethod
     def boolean(cls, key: str, *, on: bool = True, default: str = "on", **rest: Any) -> Flag:

@@ -210,7 +210,8 @@ def _one_gate(flag: Flag, serves: list[tuple[str, Serve]], default: str, losses:
         if other != gate and serve != default:
             losses.append(Loss(f"{where}.gate", "not the gate of the rules before it", "Split has one for all of them"))
     if gate.outside != default:
-        fact = f"'{gate.outside}' outside the gate"
+        fact = "the next rule" if gate.outside is None else f"'{gate.outside}'"
+        fact += " outside the gate"
         losses.append(Loss(f"{serves[first][0]}.gate", fact, f"Split serves '{default}' there, as when it is killed"))
     if gate.share % _STEP:
         fact = f"a gate of {percent_of(gate.share)} %"

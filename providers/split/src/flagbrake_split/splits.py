@@ -152,7 +152,10 @@ def split_from_flag(
     has none, seeds made up from its key.
     """
     there = base or {}
+    without, flag = flag.valueless, flag.valued()
     writing = _Writing(flag, there, rule_based)
+    effect = "what the treatment is worth, instead of the caller's default"
+    writing.losses += [Loss(f"treatments.{name}", "a variant without a value", effect) for name in without]
     conditions = writing.conditions()
     document: JSON = {
         **there,
@@ -191,7 +194,7 @@ class _Writing:
         self.losses.extend(self.hashed.losses)
         for index, asked in enumerate(flag.prerequisites):
             if asked.off_flag is not OffFlag.SERVES:
-                fact = f"'{asked.flag}' counts as unmet when it is off"
+                fact = f"'{asked.flag}' counts as {asked.off_flag} when it is off"
                 effect = "in Split its default treatment counts"
                 self.losses.append(Loss(f"prerequisites[{index}]", fact, effect, Severity.EDGE))
 

@@ -109,7 +109,9 @@ def flag_to_sdk(flag: Flag, *, names: Names = _NO_NAMES) -> Translated[dict[str,
         InvalidInput: a prerequisite names a variant whose index is not known from ``names``.
     """
     notes = Notes(f"flags.{flag.key}")
-    return Translated(write_flag(flag, names, notes), tuple(notes.losses))
+    for name in flag.valueless:
+        notes.grave(f"variants.{name}", "a variant without a value", "null instead of the caller's default")
+    return Translated(write_flag(flag.valued(), names, notes), tuple(notes.losses))
 
 
 def segment_to_sdk(segment: Segment) -> Translated[dict[str, Any]]:

@@ -94,7 +94,7 @@ def write_rest_flag(flag: Flag, sdk: Json, environment: str) -> dict[str, Any]:
         "name": flag.key,
         "description": flag.description,
         "kind": "boolean" if boolean else "multivariate",
-        "variations": [{"value": variant.value, "name": variant.name} for variant in flag.variants],
+        "variations": [{"value": variant.value, "name": variant.name} for variant in flag.valued().variants],
         "tags": list(flag.tags),
         "archived": flag.archived,
         "temporary": False,

@@ -114,7 +114,7 @@ class _Writing:
 
     def _prerequisite(self, asked: Prerequisite, index: int) -> Json:
         place = f"prerequisites[{index}]"
-        if asked.off_flag is OffFlag.SERVES:
+        if asked.off_flag is not OffFlag.UNMET:
             fact = "a flag that is off is never what LaunchDarkly asks for"
             self._notes.grave(place, fact, "with the other flag off, this one serves its off variant")
         if len(asked.variants) != 1:
