@@ -62,10 +62,10 @@ class Vendor:
         self.made = [p for p in self.made if p._sdk is not None] + [made]
         return made
 
-    def control(self, *, url: str = "") -> UnleashControl:
+    def control(self, *, url: str = "", token: str = "") -> UnleashControl:
         return UnleashControl(
             url or f"{self.gate.url}/api",
-            self.server.admin_token,
+            token or self.server.admin_token,
             project="shop",
             environment="test",
             native_environment=ENVIRONMENT,

@@ -168,7 +168,7 @@ class UnleashControl(FlagControl):
 
         Raises:
             NotFound, Conflict, InvalidInput, Unsupported: as the port says; nothing was written.
-            ApprovalRequired: the environment wants change requests (Enterprise).
+            ApprovalRequired: the environment wants change requests, or a release plan has the flag (Enterprise).
             VendorUnavailable: read it back: it may be written, or half of it.
         """
         now = self._now(change)
@@ -182,6 +182,8 @@ class UnleashControl(FlagControl):
             state = self._state(now)
             return replace(state, flag=replace(state.flag, archived=True, on=False))
         meant = self._meant(change, now)
+        if now is not None and not (isinstance(change, SetOn) and not change.on):
+            self._check_plan(change.key)
         self._write(change.key, now, meant)
         if isinstance(change, SetOn):
             self._remark(change.key, by=by, reason="" if change.on else comment)
@@ -240,6 +242,12 @@ class UnleashControl(FlagControl):
             return canonical(document)
         except (KeyError, TypeError) as error:
             raise InvalidInput(f"The document of '{change.key}' is no feature: {error!r}.", cure="as read") from error
+
+    def _check_plan(self, key: str) -> None:
+        """A release plan's strategies (Enterprise) are served, and a feature's own document does not show them."""
+        strategies = self._rest.get(f"{self._place(key).here}/strategies").json()
+        if any(isinstance(s, dict) and s.get("milestoneId") for s in strategies):
+            raise errors.planned(key)
 
     def _write(self, key: str, now: Document | None, meant: Document) -> None:
         for call in plan(self._place(key), now or self._begun(key, meant), meant):

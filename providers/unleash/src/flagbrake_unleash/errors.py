@@ -18,7 +18,7 @@ def explain(answer: httpx.Response, asked: str) -> FlagbrakeError:  # noqa: PLR0
     match answer.status_code:
         case 401:
             return NotAllowed(f"Unleash refuses the admin token ({asked}).", cure="another `admin_token`")
-        case 403 if "change request" in said.lower():
+        case 403 if "change request" in said.lower().replace("_", " "):
             return ApprovalRequired(
                 f"Unleash wants a change request here ({asked}).", cure="open one in Unleash, or ask who may bypass it"
             )
@@ -27,7 +27,7 @@ def explain(answer: httpx.Response, asked: str) -> FlagbrakeError:  # noqa: PLR0
                 f"Unleash does not allow this to the admin token ({asked}): {said}",
                 cure="a token of a user or service account that may; a client's token may not",
             )
-        case 404 if not said or "NotFoundError" not in answer.text:
+        case 404 if "NotFoundError" not in answer.text or "The path you were looking for" in said:
             return NotFound(f"Unleash has nothing at {asked}.", cure="look at `url`; some features are Enterprise only")
         case 404:
             return NotFound(said)
@@ -43,6 +43,14 @@ def no_flag(key: str, keys: Iterable[str], environment: str) -> NotFound:
     """There is no such flag; the nearest are named."""
     near = difflib.get_close_matches(key, list(keys), n=3, cutoff=0.5)
     return NotFound(f"There is no flag '{key}' in {environment}.", cure=" or ".join(near) or "flagbrake flag list")
+
+
+def planned(key: str) -> ApprovalRequired:
+    """A release plan of Unleash's owns the flag's strategies."""
+    return ApprovalRequired(
+        f"The strategies of '{key}' are a release plan's (Enterprise): what is written beside it, it would overrule.",
+        cure="change the plan in Unleash, or take it off the flag; switching off needs neither",
+    )
 
 
 def moved(key: str, *, found: str, expected: str) -> Conflict:

@@ -106,11 +106,12 @@ def plan(place: Place, now: Part, meant: Part) -> Iterator[Call]:
     unfinished = Call("DELETE", f"{_tags_of(place)}/simple/{UNFINISHED}")
     if now["enabled"] and not meant["enabled"]:
         yield Call("POST", f"{place.here}/off")
+    # What a change request would be wanted for comes before what none is wanted for: refused, nothing is written.
+    yield from _dependencies(place, now["dependencies"], meant["dependencies"])
+    yield from _strategies(place, steps(now["strategies"], meant["strategies"]))
     if any(now[name] != meant[name] for name in _FIELDS):
         yield Call("PUT", place.feature, {"name": place.key, **{name: meant[name] for name in _FIELDS}})
     yield from _tags(place, now["tags"], meant["tags"])
-    yield from _dependencies(place, now["dependencies"], meant["dependencies"])
-    yield from _strategies(place, steps(now["strategies"], meant["strategies"]))
     if now["unfinished"]:
         yield unfinished
     if meant["enabled"] and not now["enabled"]:

@@ -6,15 +6,18 @@ that can be read, and nobody who was named before and is named afterwards is mis
 * what is new stands in its place from the first moment, with a sort order of its own; the owned strategy stays last
 * what is new comes before what is edited, and what goes comes last
 * a unit that moves from one strategy to another is in the second before it leaves the first
+* two lists of units that change places get other numbers in between, or they would be read as one
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flagbrake_unleash.translate import Document, Part, mark_of
+from flagbrake_unleash.translate import MARK, Document, Part, mark_of
 
 #: What a strategy is, without its number and its place.
 STRATEGY: Final = ("name", "title", "disabled", "parameters", "constraints", "segments", "variants")
@@ -34,6 +37,13 @@ class Slot:
     old: Part | None
     new: Part | None
     order: int = 0
+    #: What is there is not edited: the new one is made beside it, and it goes afterwards.
+    beside: bool = False
+
+    @property
+    def leaves(self) -> bool:
+        """Does what is there go?"""
+        return self.new is None or self.beside
 
     @property
     def changes(self) -> bool:
@@ -55,14 +65,9 @@ def steps(now: Sequence[Part], meant: Sequence[Part]) -> Steps:
     """What makes the strategies ``meant`` of those that are there now."""
     slots = _slots(now, meant)
     made = Steps(moved=_placed(slots))
-    for slot, instead in _scheduled(slots):
-        number = None if slot.old is None or instead else slot.old["id"]
-        assert slot.new is not None
-        made.written.append((number, {**bare(slot.new), "sortOrder": slot.order}))
-        if instead:
-            assert slot.old is not None
-            made.deleted.append(slot.old["id"])
-    made.deleted += [slot.old["id"] for slot in slots if slot.new is None and slot.old is not None]
+    for write in _scheduled(slots):
+        made.written.append((write.number, {**bare(write.strategy), "sortOrder": write.order}))
+    made.deleted = [slot.old["id"] for slot in slots if slot.old is not None and slot.leaves]
     return made
 
 
@@ -87,20 +92,22 @@ def _placed(slots: Sequence[Slot]) -> dict[str, int]:
 
 
 def _fits(slots: Sequence[Slot]) -> bool:
-    last, waiting = 0, list[Slot]()
+    last: int | None = None
+    waiting: list[Slot] = []
     for slot in slots:
         if slot.old is None:
             waiting.append(slot)
             continue
-        there = slot.old["sortOrder"]
-        if there - last <= len(waiting):
+        there, room = slot.old["sortOrder"], len(waiting)
+        before = last if last is not None else 0 if room else there - 1
+        if there - before <= room:
             return False
         for number, each in enumerate(waiting, 1):
-            each.order = last + (there - last) * number // (len(waiting) + 1)
+            each.order = before + (there - before) * number // (room + 1)
         slot.order = last = there
         waiting = []
     for number, each in enumerate(waiting, 1):
-        each.order = last + number * _APART
+        each.order = (last or 0) + number * _APART
     return True
 
 
@@ -117,36 +124,63 @@ def paired(now: Sequence[Part], meant: Sequence[Part]) -> dict[int, Part]:
     return pairs
 
 
-def _scheduled(slots: Sequence[Slot]) -> Iterator[tuple[Slot, bool]]:
-    """The slots to write, in order; True where a new strategy takes the place of the old one, which goes later."""
-    there: dict[int, Part | None] = {id(slot): slot.old for slot in slots}
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One strategy to write: over that of this number, or a new one."""
+
+    number: str | None
+    strategy: Part
+    order: int
+
+
+def _scheduled(slots: Sequence[Slot]) -> Iterator[_Write]:
+    """What to write, in order; a slot that no order would do for is written beside what is there."""
+    there: dict[tuple[int, str], Part] = {(id(s), "old"): s.old for s in slots if s.old is not None}
     wanted = frozenset(unit for slot in slots if slot.new is not None for unit in _units(slot.new))
+    free_number = itertools.count(1 + max((n for s in slots for n in _lists(s)), default=0))
     pending = [slot for slot in slots if slot.changes]
     pending.sort(key=lambda slot: slot.old is not None)
     while pending:
-        free = next((s for s in pending if not _missed(s, there, wanted) and not _confused(s, there)), None)
-        slot = free or pending[0]
+        safe = [slot for slot in pending if not _missed(slot, there, wanted)]
+        slot = next((s for s in safe if not _in_the_way(s, there)), None) or next(iter(safe or pending))
         pending.remove(slot)
-        instead = free is None and slot.old is not None
-        yield slot, instead
-        there[-id(slot)] = slot.old if instead else None
-        there[id(slot)] = slot.new
+        slot.beside = slot.old is not None and slot not in safe
+        for place in _in_the_way(slot, there):
+            other = there[place] = _renumbered(there[place], next(free_number))
+            yield _Write(other["id"], other, next(s.order for s in slots if id(s) == place[0]))
+        assert slot.new is not None
+        yield _Write(None if slot.old is None or slot.beside else slot.old["id"], slot.new, slot.order)
+        there[id(slot), "new" if slot.beside else "old"] = slot.new
 
 
-def _missed(slot: Slot, there: dict[int, Part | None], wanted: frozenset[str]) -> frozenset[str]:
+def _missed(slot: Slot, there: Mapping[tuple[int, str], Part], wanted: frozenset[str]) -> frozenset[str]:
     """The units that would be named nowhere if this one were written next."""
     if slot.old is None or slot.new is None:
         return frozenset()
     gone = (_units(slot.old) & wanted) - _units(slot.new)
-    return gone - frozenset().union(*(_units(s) for n, s in there.items() if s is not None and n != id(slot)))
+    return gone.difference(*(_units(s) for place, s in there.items() if place != (id(slot), "old")))
 
 
-def _confused(slot: Slot, there: dict[int, Part | None]) -> bool:
-    """Would two strategies say that they are the same list of units, for different variants?"""
+def _in_the_way(slot: Slot, there: Mapping[tuple[int, str], Part]) -> list[tuple[int, str]]:
+    """Those that say that they are the same list of units, and are for another variant."""
     assert slot.new is not None
     mine = mark_of(slot.new).get("target")
-    others = [s for n, s in there.items() if s is not None and n != id(slot) and mark_of(s).get("target") == mine]
-    return mine is not None and any(_served(other) != _served(slot.new) for other in others)
+    edited = None if slot.beside else (id(slot), "old")
+    return [
+        place
+        for place, s in there.items()
+        if mine is not None and place != edited and mark_of(s).get("target") == mine and _served(s) != _served(slot.new)
+    ]
+
+
+def _renumbered(strategy: Part, number: int) -> Document:
+    mark = json.dumps({**mark_of(strategy), "target": number}, separators=(",", ":"))
+    return {**strategy, "parameters": {**strategy["parameters"], MARK: mark}}
+
+
+def _lists(slot: Slot) -> list[int]:
+    found = [mark_of(s).get("target") for s in (slot.old, slot.new) if s is not None]
+    return [number for number in found if isinstance(number, int)]
 
 
 def _equal(one: Part, two: Part) -> bool:
