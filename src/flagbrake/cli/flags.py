@@ -66,8 +66,11 @@ def show(context: typer.Context, key: Key) -> None:
     tell_kills(session, key, killed)
     if flag.description:
         out.line(f"  {flag.description}")
+    values = {
+        v.name: "" if v.name in flag.valueless else json.dumps(v.value, ensure_ascii=False) for v in flag.variants
+    }
     out.table(
-        ("variant", "value"), [(v.name, json.dumps(v.value, ensure_ascii=False)) for v in flag.variants], empty=""
+        ("variant", "value"), [(name, value or "the caller's default") for name, value in values.items()], empty=""
     )
     for targets in flag.targets:
         out.line(f"  target {len(targets.keys)} {targets.kind}(s) -> {targets.variant}")
@@ -296,6 +299,9 @@ def _declaration(
     flag: Flag, safe: str | None, scopes: tuple[Scope, ...], attributes: tuple[ScopeAttribute, ...] = ()
 ) -> Declaration:
     variant = flag.variant(safe) if safe else None
+    if safe in flag.valueless:
+        cure = " or ".join(name for name in flag.variant_names if name not in flag.valueless)
+        raise InvalidInput(f"Variant '{safe}' of {flag.key} has no value, so it is not safe to serve.", cure=cure)
     return Declaration(flag.key, flag.kind, safe, variant.value if variant else None, scopes, attributes)
 
 

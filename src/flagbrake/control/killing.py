@@ -234,10 +234,11 @@ def _serve_value(order: Order, target: Target) -> Any:
             )
         return None
     variant = state.flag.variant(order.serve)
-    if variant is None:
+    if variant is None or order.serve in state.flag.valueless:
+        fact = f"has no variant '{order.serve}'" if variant is None else f"has no value for variant '{order.serve}'"
         raise InvalidInput(
-            f"{target.scope} has no variant '{order.serve}'; nothing was killed.",
-            cure=" or ".join(state.flag.variant_names),
+            f"{target.scope} {fact}; nothing was killed.",
+            cure=" or ".join(name for name in state.flag.variant_names if name not in state.flag.valueless),
         )
     return variant.value
 

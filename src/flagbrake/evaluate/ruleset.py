@@ -20,7 +20,7 @@ from flagbrake.evaluate.explanation import Explanation
 from flagbrake.evaluate.serving import facts, off
 from flagbrake.model.clause import OffFlag
 from flagbrake.model.flag import Flag, Segment
-from flagbrake.model.values import MISMATCH
+from flagbrake.model.values import MISMATCH, USE_DEFAULT
 
 _NO_SEGMENTS: Final[Mapping[str, Segment]] = MappingProxyType({})
 
@@ -81,10 +81,10 @@ class Ruleset:
         return None if flag is None else off(flag, facts(flag))(None, {})
 
     def value_of(self, key: str, variant: str) -> Any:
-        """The value of a variant, ``MISMATCH`` where there is no such flag or variant."""
+        """The value of a variant, ``MISMATCH`` where there is no such flag or variant, or it has none."""
         flag = self.flag(key)
         found = flag.variant(variant) if flag is not None else None
-        return MISMATCH if found is None else found.value
+        return MISMATCH if found is None or found.value is USE_DEFAULT else found.value
 
     def explain(self, key: str, context: EvaluationContext) -> Explanation:
         """Why a flag answers what it answers: every rule, clause, bucket and bound.
