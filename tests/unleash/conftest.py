@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker process has the server, and so all tests that need it."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here) and {"quick_vendor", "true_vendor", "harness"}.intersection(
+        if item.path.is_relative_to(here) and {"quick_vendor", "true_vendor", "harness", "own"}.intersection(
             getattr(item, "fixturenames", ())
         ):
             item.add_marker(pytest.mark.xdist_group("unleash"))
