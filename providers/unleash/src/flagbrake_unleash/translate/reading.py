@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
-from typing import Any, Final
+from typing import Final
 
+from flagbrake.evaluate.vendors.unleash import VARIANTS
 from flagbrake.model.clause import TARGETING_KEY, UNLEASH, Attribute, Clause, OffFlag, Op
 from flagbrake.model.flag import (
     Bucketing,
@@ -22,9 +22,8 @@ from flagbrake.model.flag import (
     Weight,
 )
 from flagbrake.model.loss import Loss, Severity, Translated
-from flagbrake.model.values import MISMATCH, USE_DEFAULT, WHOLE, FlagKind, kind_of
+from flagbrake.model.values import WHOLE
 from flagbrake_unleash.constraints import USER_ID, attribute_of, clauses_of, is_network
-from flagbrake_unleash.payload import value_of_payload
 from flagbrake_unleash.translate.strategies import (
     BUCKETING,
     DISABLED,
@@ -39,11 +38,9 @@ from flagbrake_unleash.translate.strategies import (
     rollout_of,
     stickiness_of,
 )
+from flagbrake_unleash.translate.variants import enabled_name, kind_of_flag, shares_of_weights, variants_of
 
-#: The variant of a feature that is on through a strategy without variants, where others have some.
-ENABLED: Final = "enabled"
-#: The seed with which variants are dealt (unleash-yggdrasil, ``lib.rs``), and what weights add up to on the server.
-VARIANT_SEED: Final = 86028157
+#: What weights add up to on the server.
 _THOUSAND: Final = 1000
 #: Weights that add up to more cannot be told from shares of 100,000.
 _MOST: Final = WHOLE // 2
@@ -98,7 +95,7 @@ class _Reading:
         self.plain = is_plain(feature)
         self.losses: list[Loss] = []
         self.variants = variants_of(feature)
-        self.kind = _kind(self.variants, self.mark)
+        self.kind = kind_of_flag(self.variants, self.mark)
 
     def read(self) -> Translated[Flag]:
         feature, names = self.feature, [v.name for v in self.variants]
@@ -178,10 +175,10 @@ class _Reading:
     def _dealt(self, strategy: Part) -> Serve:
         own = strategy.get("variants") or ()
         if not own and not self.feature.get("variants"):
-            return _enabled_name(self.variants)
+            return enabled_name(self.variants)
         parameters = strategy.get("parameters") or {}
         listed = own or self.feature["variants"]
-        weights = [Weight(v["name"], s) for v, s in zip(listed, _shares(listed), strict=True) if s]
+        weights = [Weight(v["name"], s) for v, s in zip(listed, shares_of_weights(listed), strict=True) if s]
         total = sum(v["weight"] for v in listed)
         if not weights:
             return DISABLED
@@ -198,7 +195,7 @@ class _Reading:
             tuple(weights),
             Bucketing(
                 BUCKETING,
-                seed=VARIANT_SEED,
+                seed=VARIANTS,
                 group=bucketing.group,
                 attribute=bucketing.attribute,
                 override=bucketing.override,
@@ -278,6 +275,10 @@ class _Reading:
                 "here the context has to tell",
                 Severity.EDGE,
             )
+        patterns = [str(c.get("value")) for c in asked if c.get("operator") == "REGEX"]
+        if any("\\b" in pattern or "\\B" in pattern for pattern in patterns):
+            where = f"strategies[{number - 1}]"
+            self._lose(where, "a pattern with a word boundary", "only ASCII letters make words", Severity.EDGE)
         yield from clauses_of(asked)
         yield from _special(strategy)
         for segment in strategy.get("segments") or ():
@@ -308,58 +309,10 @@ class _Reading:
             on = tuple(name for name in shown.variant_names if name not in off)
             off = tuple(name for name in off if name in shown.variant_names)
             # One without a variant of its own is taken for any.
-            wanted = (*wanted, *(n for n in on if n == _enabled_name(shown.variants) or is_plain(parent)))
+            wanted = (*wanted, *(n for n in on if n == enabled_name(shown.variants) or is_plain(parent)))
         if need.get("enabled") is False:
             return Prerequisite(need["feature"], off, OffFlag.MET)
         return Prerequisite(need["feature"], wanted if need.get("variants") else on)
-
-
-def variants_of(feature: Part) -> tuple[Variant, ...]:
-    """The variants of all strategies that are asked, with their values, in the order that flagbrake noted."""
-    strategies = active(feature)
-    mark = mark_of(owned) if (owned := owned_strategy(feature)) is not None else {}
-    listed = [*(feature.get("variants") or ()), *(v for s in strategies for v in s.get("variants") or ())]
-    if not listed:
-        named = mark.get("variants")
-        if isinstance(named, dict) and sorted(named.values()) == [False, True]:
-            return tuple(Variant(name, value) for name, value in named.items())
-        return (Variant("on", value=True), Variant("off", value=False))
-    found: dict[str, Any] = {}
-    for variant in listed:
-        value = value_of_payload(variant.get("payload"))
-        found.setdefault(variant["name"], variant["name"] if value is MISMATCH else value)
-    order = [name for name in mark.get("variants", ()) if name in found]
-    variants = tuple(Variant(name, found[name]) for name in dict.fromkeys([*order, *found]))
-    if not feature.get("variants") and any(not s.get("variants") for s in strategies):
-        return (*variants, Variant(_enabled_name(variants)))
-    return variants
-
-
-def _enabled_name(variants: Sequence[Variant]) -> str:
-    """What the variant is called of those who get none; no other has this name."""
-    name = ENABLED
-    while any(v.name == name and v.value is not USE_DEFAULT for v in variants):
-        name += "-"
-    return name
-
-
-def _kind(variants: Sequence[Variant], mark: Part) -> FlagKind:
-    if mark.get("kind") in set(FlagKind):
-        return FlagKind(mark["kind"])
-    kinds = {kind_of(v.value) for v in variants if v.value is not USE_DEFAULT}
-    if kinds == {FlagKind.INTEGER, FlagKind.FLOAT}:
-        return FlagKind.FLOAT
-    # Flags of several kinds at once are what only objects can be.
-    return (kinds.pop() if len(kinds) == 1 else None) or FlagKind.OBJECT
-
-
-def _shares(variants: Sequence[Part]) -> list[int]:
-    """Weights as shares of 100,000 that end where the weights end, to the nearest."""
-    total = sum(v["weight"] for v in variants)
-    if not total:
-        return [0 for _ in variants]
-    ends = [0, *((2 * end * WHOLE + total) // (2 * total) for end in accumulate(v["weight"] for v in variants))]
-    return [after - before for before, after in pairwise(ends)]
 
 
 def _served(default: Serve, rules: Sequence[Rule]) -> set[str]:

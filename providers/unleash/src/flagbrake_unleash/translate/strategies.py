@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from flagbrake.evaluate.vendors.unleash import MURMUR
 from flagbrake.model.values import WHOLE
 from flagbrake_unleash.constraints import USER_ID, broken_constraint
 
 #: Unleash's own hash: murmur3 of "group:unit", 1 to 100 for rollouts, 1 to 1000 for variants.
-BUCKETING: Final = "unleash-murmur3"
+BUCKETING: Final = MURMUR
 #: The strategy parameter that holds what Unleash has no field for.
 MARK: Final = "flagbrake"
 #: The variant that Unleash itself answers when nothing holds; the name is reserved there.
