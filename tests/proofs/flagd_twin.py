@@ -22,7 +22,7 @@ from flagbrake.model.codec import dumps, flag_from_data, flag_to_data, loads
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Rule, Serve, Targets, Variant, Weight
 from flagbrake.model.values import WHOLE, FlagKind
 from flagbrake.testing import MemoryProvider
-from tests.proofs.stored import Disagreement, Proved, command, counted
+from tests.proofs.stored import Disagreement, Proved, command, twin
 
 CONTEXTS_PER_FLAG = 20
 
@@ -246,8 +246,7 @@ def compare(pairs: int, seed: int) -> tuple[list[Disagreement], Counter[str]]:
 def prove(pairs: int, seed: int) -> Proved:
     """Compare, and tell."""
     wrong, reasons = compare(pairs, seed)
-    facts = {"pairs": pairs, "seed": seed, "reasons": counted(reasons), "disagreements": len(wrong)}
-    return Proved(facts, wrong, f"{pairs:,} pairs, {len(wrong)} disagreements; {dict(reasons)}")
+    return twin(pairs, seed, wrong, reasons)
 
 
 if __name__ == "__main__":

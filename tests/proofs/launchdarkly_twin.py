@@ -39,7 +39,7 @@ from flagbrake_launchdarkly.context import context_maker
 from flagbrake_launchdarkly.received import Known
 from flagbrake_launchdarkly.translate import environment_from_sdk, environment_to_sdk
 from tests.proofs import launchdarkly_worlds as worlds
-from tests.proofs.stored import Disagreement, Proved, command, counted
+from tests.proofs.stored import Disagreement, Proved, command, twin
 
 CONTEXTS_PER_WORLD = 16
 #: Every fifth world is also written back.
@@ -254,15 +254,8 @@ def _told(world: Mapping[str, Any], key: str, context: EvaluationContext, ours: 
 def prove(pairs: int, seed: int) -> Proved:
     """Compare, and tell."""
     done = compare(pairs, seed)
-    facts = {
-        "pairs": done.pairs,
-        "written_back": done.written_back,
-        "seed": seed,
-        "reasons": counted(done.reasons),
-        "clauses": {f"{op} {'matched' if hit else 'failed'}": n for (op, hit), n in sorted(done.clauses.items())},
-        "disagreements": len(done.wrong),
-    }
-    return Proved(facts, done.wrong, f"{done.pairs:,} pairs, {len(done.wrong)} disagreements; {dict(done.reasons)}")
+    clauses = {f"{op} {'matched' if hit else 'failed'}": n for (op, hit), n in done.clauses.items()}
+    return twin(done.pairs, seed, done.wrong, done.reasons, written_back=done.written_back, clauses=clauses)
 
 
 if __name__ == "__main__":

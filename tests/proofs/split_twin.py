@@ -45,7 +45,7 @@ from flagbrake_split.translate import (
     split_from_segment,
 )
 from tests.proofs.split_random import World, random_context, random_world
-from tests.proofs.stored import Disagreement, Proved, command, counted
+from tests.proofs.stored import Disagreement, Proved, command, twin
 
 CONTEXTS = 20
 UNSUPPORTED = "targeting rule type unsupported by sdk"
@@ -240,18 +240,10 @@ def count(seen: Seen, split: dict[str, Any], label: str, reason: str) -> None:
 def prove(pairs: int, seed: int) -> Proved:
     """Compare, and tell."""
     wrong, seen = compare(pairs, seed)
-    facts = {
-        "pairs": pairs,
-        "seed": seed,
-        "matchers_asked": counted(seen.asked),
-        "matchers_served": counted(seen.served),
-        "outcomes": counted(seen.outcomes),
-        "reasons": counted(seen.reasons),
-        "hashes": counted(seen.hashes),
-        "routes": counted(seen.routes),
-        "disagreements": len(wrong),
-    }
-    return Proved(facts, wrong, f"{pairs:,} pairs, {len(wrong)} disagreements; {dict(seen.reasons)}")
+    asked = {"matchers_asked": seen.asked, "matchers_served": seen.served}
+    return twin(
+        pairs, seed, wrong, seen.reasons, **asked, outcomes=seen.outcomes, hashes=seen.hashes, routes=seen.routes
+    )
 
 
 if __name__ == "__main__":

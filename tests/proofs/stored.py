@@ -4,7 +4,7 @@ A proof ends with::
 
     def prove(pairs: int, seed: int) -> Proved:
         wrong, reasons = compare(pairs, seed)
-        return Proved({"pairs": pairs, "seed": seed, "reasons": counted(reasons)}, wrong, said="...")
+        return twin(pairs, seed, wrong, reasons)  # of a proof that compares no pairs: Proved(facts, wrong)
 
 
     if __name__ == "__main__":
@@ -57,9 +57,23 @@ class Proved:
     said: str = ""
 
 
-def counted(counter: Counter[str]) -> dict[str, int]:
+def counted(counter: Mapping[str, int]) -> dict[str, int]:
     """A counter as it is stored."""
     return dict(sorted(counter.items()))
+
+
+def twin(
+    pairs: int, seed: int, wrong: Sequence[Disagreement], reasons: Counter[str], **counts: int | Mapping[str, int]
+) -> Proved:
+    """What a run found that asked pairs of flag and context of both sides; ``counts`` is what else came up."""
+    facts = {
+        "pairs": pairs,
+        "seed": seed,
+        **{name: counted(n) if isinstance(n, Mapping) else n for name, n in counts.items()},
+        "reasons": counted(reasons),
+        "disagreements": len(wrong),
+    }
+    return Proved(facts, wrong, f"{pairs:,} pairs, {len(wrong)} disagreements; {dict(reasons)}")
 
 
 def command(
