@@ -115,8 +115,9 @@ class UnleashControl(FlagControl):
     def states(self) -> Iterator[FlagState]:
         """All flags that are not archived: one call, and two for each that has several strategies."""
         names: Mapping[int, str] | None = None
-        for exported in documents_of(self._export()):
-            document = exported
+        exported = {document["name"]: document for document in documents_of(self._export())}
+        for found in exported.values():
+            document = found
             if len(document["strategies"]) > 1:  # an export has them in no order at all
                 try:
                     document = self._document(document["name"], nearest=False)
@@ -124,7 +125,7 @@ class UnleashControl(FlagControl):
                     continue  # it went in this moment
             if names is None and _asks_segments(document):
                 names = self._segment_names()
-            yield self._state(document, names)
+            yield self._state(document, names, exported)
 
     def segments(self) -> Iterator[Segment]:
         """All segments."""
@@ -135,7 +136,7 @@ class UnleashControl(FlagControl):
         asked = (v for rule in flag.rules for clause in rule.clauses if clause.op is Op.SEGMENT for v in clause.values)
         numbers = {str(name): number for number, name in enumerate(dict.fromkeys(asked))}
         document = canonical(feature_from_flag(flag, numbers))
-        shown = flag_from_feature(document, {number: name for name, number in numbers.items()})
+        shown = self._flag(document, {number: name for name, number in numbers.items()})
         return replace(shown, tags=flag.tags, description=flag.description, archived=flag.archived)
 
     def remarks(self) -> Iterator[Remark]:
@@ -221,7 +222,8 @@ class UnleashControl(FlagControl):
                 return distributed(native(now), flag, serve, rule)
         check_flag(meant)
         self._lossless(now, flag, change)
-        return canonical(feature_from_flag(meant, self._numbers(meant), like=now))
+        made = feature_from_flag(meant, self._numbers(meant), like=now)
+        return canonical(made if isinstance(change, Replace) else {**made, "dependencies": now["dependencies"]})
 
     def _lossless(self, now: Document, flag: Flag, change: Change) -> None:
         """Refuse to rewrite what others made in a way that flagbrake does not write; a whole definition may."""
@@ -335,13 +337,25 @@ class UnleashControl(FlagControl):
         asked = any(clause.op is Op.SEGMENT for rule in flag.rules for clause in rule.clauses)
         return {s["name"]: s["id"] for s in self._segments()} if asked else {}
 
-    def _flag(self, document: Part, names: Mapping[int, str] | None = None) -> Flag:
+    def _flag(
+        self, document: Part, names: Mapping[int, str] | None = None, others: Mapping[str, Part] | None = None
+    ) -> Flag:
+        """``names`` of segments and ``others`` that it may depend on are asked for where they are not given."""
         if names is None and _asks_segments(document):
             names = self._segment_names()
-        return flag_from_feature(document, names)
+        if others is None:
+            others = dict(self._parents(document))
+        return flag_from_feature(document, names, others=others)
 
-    def _state(self, document: Document, names: Mapping[int, str] | None = None) -> FlagState:
-        flag = self._flag(document, names)
+    def _parents(self, document: Part) -> Iterator[tuple[str, Document]]:
+        for need in document["dependencies"]:
+            with suppress(NotFound):
+                yield need["feature"], self._document(need["feature"], nearest=False)
+
+    def _state(
+        self, document: Document, names: Mapping[int, str] | None = None, others: Mapping[str, Part] | None = None
+    ) -> FlagState:
+        flag = self._flag(document, names, others)
         return FlagState(self.ref(flag.key), flag, self._version(document), native(document), datetime.now(UTC))
 
     def _version(self, document: Document) -> str:

@@ -78,6 +78,9 @@ def _place_of(document: Document, rule: str | None) -> int | None:
 
 
 def _keep_hash(strategy: Document, old: Document) -> None:
+    """Who has a variant keeps it as far as the new shares allow: the same stickiness, and the same order of dealing."""
+    order = [v["name"] for v in old["variants"] if v["weight"]]
+    strategy["variants"].sort(key=lambda v: order.index(v["name"]) if v["name"] in order else len(order))
     stickiness = next((v["stickiness"] for v in old["variants"]), strategy["parameters"].get("stickiness", "default"))
     strategy["variants"] = [{**v, "stickiness": stickiness} for v in strategy["variants"]]
 

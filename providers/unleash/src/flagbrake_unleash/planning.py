@@ -192,7 +192,8 @@ def _strategy(strategy: Part) -> Document:
         "parameters": dict(sorted((strategy.get("parameters") or {}).items())),
         "constraints": [_constraint(c) for c in strategy.get("constraints") or ()],
         "segments": sorted(strategy.get("segments") or ()),
-        "variants": sorted((_variant(v) for v in strategy.get("variants") or ()), key=lambda v: str(v["name"])),
+        # In their order, by which units are dealt to them.
+        "variants": [_variant(v) for v in strategy.get("variants") or ()],
     }
 
 
