@@ -129,13 +129,10 @@ _MINUTES: Final = (
 )
 _KEYS: Final = "Split's SDK answers control for a key that is blank or longer than 250 characters"
 _DEFAULT_TREATMENT: Final = "a definition of Split always has a default treatment, which a killed flag serves"
+_HASH: Final = "Split buckets with a hash of its own: the same units stay together, not the same as elsewhere"
 #: What Split cannot do; docs/split.md tells it to users.
 DEVIATIONS: Final = {
-    "targeting.negated_missing": "a negated matcher of Split matches where the attribute is missing",
-    "targeting.strict_types": _SEEN_AS_TEXT,
-    "targeting.boolean": _SEEN_AS_TEXT,
     "targeting.structure_no_text": _SEEN_AS_TEXT,
-    "targeting.list_attribute": "a list is a set for Split: other matchers than those of sets do not look into it",
     "targeting.after": _MINUTES,
     "targeting.after_text": _MINUTES,
     "targeting.after_naive": _MINUTES,
@@ -145,6 +142,6 @@ DEVIATIONS: Final = {
     "context.long_key": _KEYS,
     "off.without_variant": _DEFAULT_TREATMENT,
     "off.without_variant_boolean": _DEFAULT_TREATMENT,
-    "common.story": "it asks for a list attribute",
-    "common.buckets": "Split buckets with a hash of its own: the same units stay together, not the same as elsewhere",
+    "common.story": _HASH,
+    "common.buckets": _HASH,
 }

@@ -131,6 +131,12 @@ class SplitControl(FlagControl):
         """Close the connections."""
         self._api.close()
 
+    def spelt(self, flag: Flag) -> Flag:
+        """The definition in Split's dialect, its rules numbered, its seeds unknown."""
+        written = translate.definition_from_flag(flag).result
+        shown = translate.flag_from_definition(written).result
+        return replace(shown, tags=flag.tags, description=flag.description, archived=flag.archived)
+
     # --- writing -----------------------------------------------------------------------------------------
 
     def apply(self, change: Change, *, expected: str | None = None, by: str = "", comment: str = "") -> FlagState:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from flagbrake.model.clause import SPLIT, TARGETING_KEY, USER, Attribute, Clause, OffFlag, Op, Regex
 from flagbrake.model.loss import Loss, Severity
+from flagbrake_split import guarding
 
 JSON = dict[str, Any]
 
@@ -165,11 +166,18 @@ def _alternatives(clause: Clause, rule_based: Collection[str]) -> tuple[list[lis
     """Any of these groups; in a group, all. Also what is to be said about a difference in semantics."""
     data = _data_of(clause, rule_based)
     common: JSON = {} if clause.op in {Op.ALWAYS, Op.SEGMENT, Op.FLAG} else {"attribute": _name(clause.attribute)}
-    if clause.negate:
-        common["negate"] = True
     said = [{**common, **one} for one in data]
-    groups = [said] if clause.negate else [[one] for one in said]
-    return groups, _difference(clause)
+    guard = [{**common, **guarding.texts_of(clause)}] if guarding.needs_no_text(clause) else []
+    lists = [{**common, **guarding.elements_of(clause)}] if guarding.looks_into_lists(clause) else []
+    if clause.negate:
+        # Missing is no match, negated or not; where Split would match it, something must be there.
+        there = [{**common, **guarding.PRESENT}] if guarding.needs_presence(clause) else []
+        return [[*map(_not, [*said, *lists]), *there], *([text] for text in guard)], _difference(clause)
+    return [[one, *map(_not, guard)] for one in [*said, *lists]], _difference(clause)
+
+
+def _not(matcher: JSON) -> JSON:
+    return {**matcher, "negate": True}
 
 
 def _difference(clause: Clause) -> str:
@@ -180,7 +188,7 @@ def _difference(clause: Clause) -> str:
         return "" if there.off_flag is OffFlag.SERVES else "a flag that is off counts as serving nothing"
     differ = [
         name
-        for name in ("on_missing", "coercion", "list_mode", "case", "regex", "semver", "dates")
+        for name in ("coercion", "list_mode", "case", "regex", "semver", "dates")
         if getattr(there, name) != getattr(SPLIT, name)
     ]
     return f"'{clause.op}' with other semantics than Split's ({', '.join(differ)})" if differ else ""
@@ -197,9 +205,11 @@ def _data_of(clause: Clause, rule_based: Collection[str]) -> list[JSON]:
     if op in {Op.LESS, Op.GREATER}:
         return _strict_bounds(clause)
     if op is Op.PRESENT:
-        return [{"matcherType": "MATCHES_STRING", "stringMatcherData": ""}]
+        return [guarding.PRESENT]
     if op is Op.EQUAL and all(isinstance(v, str) for v in values):
         op = Op.IN
+    if op is Op.IN and guarding.needs_no_text(clause):
+        return [_unary(Op.EQUAL, value) for value in values]
     if op in _LIST_OF:
         return [{"matcherType": _LIST_OF[op], "whitelistMatcherData": {"whitelist": list(_all_texts(clause))}}]
     if op is Op.MATCHES and clause.semantics.regex is not Regex.PYTHON:
