@@ -19,8 +19,8 @@ from tests.support.waiting import wait_until
 
 #: Nobody asks for a key, and a file is there or not.
 CAPABILITIES: Final = all_but(ProviderCapability.AUTHENTICATION, ProviderCapability.HANGING_INIT)
-#: Rules of a control and of kills.
-_NOT_ASKED: Final = ("common.story", "common.buckets")
+#: What Split cannot do, without a rule of controls and kills.
+EVALUATING: Final = {rule: why for rule, why in DEVIATIONS.items() if not rule.startswith("common.")}
 
 
 class Folder:
@@ -129,7 +129,7 @@ def harness() -> Iterator[Harness]:
             damage=made.damage,
             patience=15.0,
             capabilities=CAPABILITIES,
-            known_deviations={rule: why for rule, why in DEVIATIONS.items() if rule not in _NOT_ASKED},
+            known_deviations=EVALUATING,
         ) as ready,
     ):
         yield ready

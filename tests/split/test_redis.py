@@ -17,9 +17,13 @@ from openfeature.provider import ProviderStatus
 from openfeature.track import TrackingEventDetails
 
 from flagbrake.errors import MissingExtra
+from flagbrake_contract import EventsContract, Harness, ProviderCapability, ProviderContract, all_but
 from flagbrake_split.emulator.compile import Hashing, compile_split
 from flagbrake_split.provider import SplitProvider
 from flagbrake_split.sdk_options import Mode, SdkOptions
+from flagbrake_split.translate import split_from_flag
+from tests.contract.harnesses import silent
+from tests.split.files import EVALUATING
 from tests.support.redis_server import OwnRedis, Redis, any_redis, own_redis
 from tests.support.waiting import wait_until
 from tests.support.watching import ANN, CHANGED, READY, STALE, Watched, watched
@@ -40,7 +44,6 @@ class Synchronizer:
 
     def put(self, name: str, default: str, **more: Any) -> None:
         """A flag that serves this to everybody, ``one`` while it is killed."""
-        self.change += 1
         definition = {
             "name": name,
             "treatments": [{"name": "one"}, {"name": "two"}, {"name": "three"}],
@@ -48,9 +51,13 @@ class Synchronizer:
             "defaultRule": [{"treatment": default, "size": 100}],
             **more,
         }
-        split = compile_split(definition, hashing=Hashing(1, 2, 2), change_number=self.change, traffic_type="user")
+        self.bring(compile_split(definition, hashing=Hashing(1, 2, 2), change_number=0, traffic_type="user"))
+
+    def bring(self, split: dict[str, Any]) -> None:
+        """A flag as Split lets it be downloaded."""
+        self.change += 1
         pipe = self.redis.client.pipeline()
-        pipe.set(self.key(f"split.{name}"), json.dumps(split))
+        pipe.set(self.key(f"split.{split['name']}"), json.dumps({**split, "changeNumber": self.change}))
         pipe.set(self.key("trafficType.user"), 1)
         pipe.set(self.key("splits.till"), self.change)
         pipe.execute()
@@ -71,6 +78,66 @@ class Synchronizer:
     def reported(self, what: str) -> list[dict[str, Any]]:
         """What SDKs left for the synchronizer to send: ``impressions`` or ``events``."""
         return [json.loads(one) for one in self.redis.client.lrange(self.key(what), 0, -1)]
+
+
+class Fleet:
+    """Providers over one Redis, for the contract."""
+
+    def __init__(self, redis: OwnRedis) -> None:
+        self.redis = redis
+        self.synchronizer = Synchronizer(redis)
+        self.synchronizer.put("first", "one")
+        self.providers: list[SplitProvider] = []
+
+    def provider(self, **options: Any) -> SplitProvider:
+        """One more."""
+        self.providers.append(provider(self.redis, **options))
+        return self.providers[-1]
+
+    def damage(self, key: str) -> None:
+        """Half a document."""
+        self.redis.client.set(self.synchronizer.key(f"split.{key}"), "{")
+        self.synchronizer.put("first", "one")
+
+    def settle(self) -> None:
+        """Return when every started provider knows of every change."""
+        for one in self.providers:
+            wait_until(lambda one=one: self._has(one), timeout=20, why="a look at Redis")
+
+    def _has(self, one: SplitProvider) -> bool:
+        consumer = one._connection._consumer if one._serving and one._connection is not None else None
+        if consumer is None or not self.redis.running:
+            return True
+        return not consumer.away and bool(consumer._tills and consumer._tills[0] == str(self.synchronizer.change))
+
+
+class TestSplitRedis(ProviderContract, EventsContract):
+    """Split's consumer mode. Nothing is written through it, and a password is no SDK key."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def harness(cls) -> Iterator[Harness]:
+        """One for all rules: they use keys of their own."""
+        with own_redis() as redis, silent() as port:
+            fleet = Fleet(redis)
+            try:
+                with Harness(
+                    fleet.provider,
+                    lambda flag: fleet.synchronizer.bring(split_from_flag(flag).result),
+                    remove=fleet.synchronizer.remove,
+                    settle=fleet.settle,
+                    break_vendor=redis.stop,
+                    restore_vendor=redis.start,
+                    make_hanging=lambda: fleet.provider(redis_url=f"redis://127.0.0.1:{port}", timeout=0.5),
+                    damage=fleet.damage,
+                    patience=15.0,
+                    capabilities=all_but(ProviderCapability.AUTHENTICATION),
+                    known_deviations=EVALUATING,
+                ) as made:
+                    yield made
+            finally:
+                for one in fleet.providers:
+                    one.shutdown()
 
 
 def provider(redis: Redis, **options: Any) -> SplitProvider:

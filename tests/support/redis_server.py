@@ -53,6 +53,11 @@ class OwnRedis(Redis):
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(f"redis://127.0.0.1:{self._port}/0", "mine")
 
+    @property
+    def running(self) -> bool:
+        """Started and not stopped."""
+        return self._process is not None
+
     def start(self) -> Self:
         """Start; what was kept at the last stop is there again."""
         settings = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]

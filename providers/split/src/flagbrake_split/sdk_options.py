@@ -18,7 +18,7 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "mode": "how flags arrive: stream (default), poll, localhost or redis",
         "base_url": "one address for all five services of Split, such as an emulator's (Split's own)",
         "timeout": "seconds a start waits for data (5)",
-        "refresh": "seconds between two polls: while polling, and while the stream is down (30)",
+        "refresh": "seconds between two polls: while polling, while the stream is down, of a file, of Redis (30)",
         "reconnect_delay": "seconds before the first new attempt after a failure; doubled each time (1)",
         "reconnect_max": "the longest pause between two attempts (15)",
         "refused_delay": "seconds before a refused SDK key is tried again; doubled each time (5)",
