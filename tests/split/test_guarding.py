@@ -109,6 +109,15 @@ def test_clauses_that_must_all_match(clauses: tuple[Clause, ...], value: Any) ->
     agreed(clauses, value)
 
 
+@pytest.mark.parametrize("negate", [True, False])
+def test_one_letter_is_not_looked_for_in_texts(*, negate: bool) -> None:
+    """A value of one letter is not the letter of a text; that it is not found in a list is told."""
+    clause = Clause(X, Op.IN, ("p",), negate=negate)
+    for value in ("p", "pro", "max", None):
+        agreed((clause,), value)
+    assert split_from_flag(one_rule(clause)).losses
+
+
 def test_a_rule_in_our_dialect_is_written_and_verified(control: FlagControl) -> None:
     """A flag whose rules are ours is created and replaced: what is read back in Split's words is what was meant."""
     writer = FlagWriter(control, lock=MemoryLock())
