@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import Reason
+from splitio.push import splitsse
 
 from flagbrake_split.emulator import SplitEmulator
 from flagbrake_split.translate import definition_from_flag
@@ -18,12 +19,16 @@ def test_what_the_provider_relies_on_is_there(split: SplitEmulator) -> None:
     with factory(split) as made:
         client, manager, storages = made.client(), made._sync_manager, made._storages
         synchronizers = manager._synchronizer._split_synchronizers
+        worker = manager._push._processor._feature_flag_worker
         relied_on = {
             "client": (client._context_factory.context_for, client._evaluator.eval_with_context),
             "records": (client._build_impression, client._record_stats),
             "pauses": (manager._synchronizer._backoff, synchronizers.split_sync._backoff, manager._backoff),
             "fetching": (synchronizers.split_sync._api.fetch_splits, manager._push._sse_client._client.start),
             "storages": (storages["splits"].update, storages["splits"].kill_locally, storages["segments"].put),
+            "segments": (synchronizers.segment_sync._api.fetch_segment, synchronizers.segment_sync._worker_pool),
+            "updates": (worker._handler, worker._segment_handler),
+            "messages": (worker._apply_iff_if_needed, worker.is_running, splitsse.EventGroup().wait),
             "ready": (made._sdk_internal_ready_flag, made._telemetry_submitter.synchronize_config),
         }
         assert all(part is not None for parts in relied_on.values() for part in parts)

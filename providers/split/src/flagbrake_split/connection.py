@@ -5,26 +5,22 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from splitio import get_factory
 from splitio.api import APIException
-from splitio.client import factory as factories
-from splitio.models.telemetry import MethodExceptionsAndLatencies
-from splitio.sync.manager import Manager
-from splitio.util.time import get_current_epoch_time_ms
 
+from flagbrake_split.asking import Asker
 from flagbrake_split.consumer import Consumer
+from flagbrake_split.holding import held, start_no_more, workers_ended
 from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
 from flagbrake_split.repair import Repairs, Unreadable, readable
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 _log = logging.getLogger("flagbrake.split")
-_METHOD: Final = MethodExceptionsAndLatencies.TREATMENT_WITH_CONFIG
 
 #: Milliseconds for one request of the SDK.
 _REQUEST: Final = 3000
@@ -84,7 +80,7 @@ class Connection:
         if self._options.mode is Mode.REDIS:
             self._consume()
             return
-        with _held(local=self._options.mode is Mode.LOCALHOST) as go:
+        with held(local=self._options.mode is Mode.LOCALHOST) as go:
             self._follow(get_factory(self._options.sdk_key or "localhost", **self._arguments()))
             go.set()
 
@@ -123,6 +119,9 @@ class Connection:
         arguments = self._arguments()
         arguments["config"]["redisConnectionPool"] = pool
         factory = get_factory(self._options.sdk_key or "redis", **arguments)
+        if self._closing.is_set():
+            factory.destroy()
+            raise ConnectionAbortedError
         self._started.set()
         self._factory, self.asker = factory, Asker(factory.client())
         return self.storage()._redis  # noqa: SLF001 - the one that all of its storages share
@@ -160,11 +159,11 @@ class Connection:
             if factory.ready:
                 # The SDK goes on starting its tasks after it has said READY; what is started later is never stopped.
                 self._started.wait(_START)
-            _start_no_more(factory._sync_manager)  # noqa: SLF001
+            start_no_more(factory._sync_manager)  # noqa: SLF001
             done = threading.Event()
             factory.destroy(done)
             done.wait(_CLOSE)
-            _workers_ended(factory._sync_manager)  # noqa: SLF001
+            workers_ended(factory._sync_manager)  # noqa: SLF001
         if consumer is not None:
             consumer.end()
 
@@ -301,67 +300,6 @@ def _pause(attempt: int, delay: float, longest: float) -> float:
     return seconds * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
 
 
-def _start_no_more(manager: Any) -> None:
-    """A factory that is closed before it was ready would still start its tasks when its last attempt ends."""
-    synchronizer = manager._synchronizer  # noqa: SLF001
-    synchronizer.start_periodic_data_recording = _nothing
-    synchronizer.start_periodic_fetching = _nothing
-    if hasattr(manager, "_push"):
-        push = manager._push  # noqa: SLF001
-        push.start = _nothing
-        # A stream that comes up in the middle of closing would start workers that nobody stops.
-        switch = push.update_workers_status
-        push.update_workers_status = lambda _enabled: switch(False)
-
-
-def _workers_ended(manager: Any) -> None:
-    """A stream that came up while it was closed may have started workers after they were told to stop."""
-    handler = getattr(manager, "_push_status_handler", None)
-    if handler is None:
-        return
-    if handler.is_alive():
-        handler.join(_START)
-    manager._push.update_workers_status(False)  # noqa: SLF001
-
-
-class _Held(Manager):  # type: ignore[misc]
-    """The SDK's manager, which starts when it is watched: its first answer would else come before that.
-
-    One of a file is not started: the SDK would do it before the factory is there, and reads are made otherwise.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._go: threading.Event | None = getattr(_making, "go", None)
-        self._local: bool = getattr(_making, "local", False)
-
-    def start(self, *args: Any, **kwargs: Any) -> None:
-        """Start the SDK's tasks."""
-        if self._local:
-            return
-        if self._go is not None:
-            self._go.wait()
-        super().start(*args, **kwargs)
-
-
-_making = threading.local()
-_making_one = threading.Lock()
-
-
-@contextmanager
-def _held(*, local: bool) -> Iterator[threading.Event]:
-    """Factories made by this thread wait with their start until the event is set."""
-    _making.go, _making.local = threading.Event(), local
-    with _making_one:
-        known, factories.Manager = factories.Manager, _Held
-        try:
-            yield _making.go
-        finally:
-            factories.Manager = known
-            _making.go.set()
-            _making.go, _making.local = None, False
-
-
 def _never_fails(owner: Any, method: str) -> None:
     """A thread of the SDK's would end with a traceback because the vendor is away, which is told otherwise."""
     original = getattr(owner, method)
@@ -378,9 +316,6 @@ def _never_fails(owner: Any, method: str) -> None:
 
 def _unchanged(since: int) -> dict[str, Any]:
     return {"s": since, "t": since, "d": []}
-
-
-def _nothing() -> None: ...
 
 
 def _then(owner: Any, method: str, after: Callable[[], None]) -> None:
@@ -414,31 +349,3 @@ class _Pause:
     def reset(self) -> None:
         """It went well."""
         self._attempt = 0
-
-
-class Asker:
-    """Evaluates as ``get_treatment_with_config`` of the SDK's client does, and tells the label with the answer.
-
-    The public method keeps the label to itself, and spends half of its time on checking what is checked here
-    already and on a fallback that is thrown away. Impressions and latencies are recorded as it records them.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self._context_for = client._context_factory.context_for  # noqa: SLF001
-        self._evaluate = client._evaluator.eval_with_context  # noqa: SLF001
-        self._impression = client._build_impression  # noqa: SLF001
-        self._record = client._record_stats  # noqa: SLF001
-
-    def ask(self, key: str, bucketing: str | None, flag: str, attributes: dict[str, Any] | None) -> Any:
-        """The SDK's result: treatment, and label and change number of its impression."""
-        start = get_current_epoch_time_ms()
-        result = self._evaluate(key, bucketing, flag, attributes, self._context_for(key, [flag]))
-        impression = self._impression(key, bucketing, flag, result)
-        self._record([(impression, attributes)], start, _METHOD)
-        return result
-
-    def look(self, key: str, bucketing: str | None, flag: str, attributes: dict[str, Any] | None) -> str:
-        """The treatment alone, without an impression: as the SDK asks prerequisites."""
-        treatment: str = self._evaluate(key, bucketing, flag, attributes, self._context_for(key, [flag]))["treatment"]
-        return treatment

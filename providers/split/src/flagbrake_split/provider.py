@@ -23,7 +23,8 @@ from flagbrake.ports.vendor_sdk import SdkProvider
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 if TYPE_CHECKING:
-    from flagbrake_split.connection import Asker, Connection
+    from flagbrake_split.asking import Asker
+    from flagbrake_split.connection import Connection
     from flagbrake_split.received import Known, Received
 
 _NO_FLAGS: Final[Mapping[str, Known]] = MappingProxyType({})
