@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode
+from openfeature.exception import ErrorCode, ProviderNotReadyError
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import FeatureProvider, ProviderStatus
 
@@ -210,3 +210,17 @@ def test_by_settings(tmp_path: Path) -> None:
     provider: FeatureProvider = flagbrake.provider(config)
     with watched(provider) as agent:
         wait_until(lambda: agent.value() == "two", why="the file")
+
+
+def test_a_second_start_looks_at_once(tmp_path: Path) -> None:
+    """A start that failed, made again: the file is looked for now, and not when it would be looked for next."""
+    file = tmp_path / "flags.yaml"
+    provider = local(file, refresh=600.0, timeout=0.5)
+    try:
+        with pytest.raises(ProviderNotReadyError):
+            provider.initialize(EvaluationContext())
+        file.write_text("- model: {treatment: one}")
+        provider.initialize(EvaluationContext())
+        assert provider.resolve("model", ANN).value == "one"
+    finally:
+        provider.shutdown()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode
+from openfeature.exception import ErrorCode, ProviderNotReadyError
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
 from openfeature.track import TrackingEventDetails
@@ -343,6 +343,19 @@ def test_redis_comes_later(own: OwnRedis) -> None:
         own.start()
         agent.await_told(READY)
         agent.await_value("two")
+
+
+def test_a_second_start_looks_at_once(own: OwnRedis) -> None:
+    """A start that failed, made again: Redis is asked now, and not after the pause."""
+    made = provider(own, timeout=0.5, reconnect_delay=600.0, reconnect_max=600.0)
+    try:
+        with pytest.raises(ProviderNotReadyError):
+            made.initialize(EvaluationContext())
+        Synchronizer(own).put("model", "two")
+        made.initialize(EvaluationContext())
+        assert made.resolve("model", ANN).value == "two"
+    finally:
+        made.shutdown()
 
 
 def test_a_password(own: OwnRedis) -> None:

@@ -107,6 +107,7 @@ class Connection:
             self._options,
             self._received,
             closing=self._closing,
+            hurry=self._hurry,
             make=self._over,
             pause=lambda attempt: _pause(attempt, self._options.reconnect_delay, self._options.reconnect_max),
             valid=self._valid,
@@ -204,6 +205,7 @@ class Connection:
             file=o.file,
             refresh=o.refresh,
             closing=self._closing,
+            hurry=self._hurry,
             valid=self._heard,
             interrupted=self._interrupted,
         )

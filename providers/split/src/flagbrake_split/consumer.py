@@ -37,15 +37,15 @@ _ANSWERS: Final = 50_000
 class Breaker:
     """Open while Redis is away."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurry: threading.Event) -> None:
         self.open = False
-        #: Set when it opens, and when all ends.
-        self.looked_for = threading.Event()
+        #: Set when it opens.
+        self._hurry = hurry
 
     def trip(self) -> None:
         """Nobody asks from now on; whoever looks after Redis does it now."""
         self.open = True
-        self.looked_for.set()
+        self._hurry.set()
 
     def hear(self, deed: Callable[[], Any], troubles: tuple[type[BaseException], ...]) -> Any:
         """Do something with Redis; trip when it fails."""
@@ -62,7 +62,8 @@ class Consumer:
     Args:
         options: where it is, and the prefix.
         received: where flags are kept, for what is told of changes.
-        closing: set when all of it ends; call :meth:`end` too.
+        closing: set when all of it ends; ``hurry`` is set then too, and then comes :meth:`end`.
+        hurry: set to look at once.
         make: makes the SDK's factory over a pool of connections, and returns its adapter of Redis.
         pause: seconds before another attempt, by the number of those that failed.
         valid: Redis answers, and has flags.
@@ -75,6 +76,7 @@ class Consumer:
         received: Received,
         *,
         closing: threading.Event,
+        hurry: threading.Event,
         make: Callable[[ConnectionPool], Any],
         pause: Callable[[int], float],
         valid: Callable[[], None],
@@ -90,11 +92,12 @@ class Consumer:
         self._refresh = options.refresh
         self._prefix = f"{options.redis_prefix}." if options.redis_prefix else ""
         self._closing = closing
+        self._hurry = hurry
         self._make = make
         self._pause = pause
         self._valid = valid
         self._interrupted = interrupted
-        self._breaker = Breaker()
+        self._breaker = Breaker(hurry)
         self._pool = _pool(options.redis_url, self._breaker)
         self._probe = redis.Redis(connection_pool=_plain_pool(options.redis_url, redis.ConnectionPool))
         self._memory: _Memory | None = None
@@ -118,7 +121,7 @@ class Consumer:
     def _look_after(self) -> None:
         failed = 0
         while True:
-            self._breaker.looked_for.clear()
+            self._hurry.clear()
             trouble = self._look()
             if self._closing.is_set():
                 self._probe.close()
@@ -128,7 +131,7 @@ class Consumer:
                 self._interrupted(trouble)
             else:
                 self._valid()
-            self._breaker.looked_for.wait(self._pause(failed) if trouble else self._refresh)
+            self._hurry.wait(self._pause(failed) if trouble else self._refresh)
             failed = failed + 1 if trouble else 0
 
     def _look(self) -> str:

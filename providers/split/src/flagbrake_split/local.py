@@ -30,7 +30,8 @@ class LocalFile:
         manager: the SDK's, which was not started.
         file: its name, for what is told.
         refresh: seconds between two looks.
-        closing: set when all of it ends.
+        closing: set when all of it ends; ``hurry`` is set then too.
+        hurry: set to look at once.
         valid: the file was read.
         interrupted: it was not; called with what is the matter.
     """
@@ -42,6 +43,7 @@ class LocalFile:
         file: str,
         refresh: float,
         closing: threading.Event,
+        hurry: threading.Event,
         valid: Callable[[], None],
         interrupted: Callable[[str], None],
     ) -> None:
@@ -52,6 +54,7 @@ class LocalFile:
         self._file = file
         self._refresh = refresh
         self._closing = closing
+        self._hurry = hurry
         self._valid = valid
         self._interrupted = interrupted
         self._mend()
@@ -83,8 +86,10 @@ class LocalFile:
                 self._valid()
             if trouble or missing:
                 self._interrupted(trouble or missing)
-            if self._closing.wait(self._refresh):
+            self._hurry.wait(self._refresh)
+            if self._closing.is_set():
                 return
+            self._hurry.clear()
 
     def _read(self) -> str:
         """Read the file; what is the matter, if anything."""
