@@ -30,7 +30,7 @@ def bare(strategy: Part) -> Document:
     return {name: strategy[name] for name in STRATEGY}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """One place in the order: what stands there, what is to stand there; ``None`` is nothing."""
 
