@@ -123,10 +123,10 @@ def test_a_kill_and_an_exact_restore(quick_vendor: Vendor, tmp_path: Path) -> No
         assert not _links(control, "burning")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", ["server", "database"])
 def test_a_restart_in_the_middle_of_writing(tmp_path: Path, what: str) -> None:
-    """The server, then its database, crash and come back under five writers: every write that said it was done is
+    """The server, then its database, crash and come back under three writers: every write that said it was done is
     there, every other one raised an error of ours, and the flag is whole."""
     needed()
     with vendor() as here, writers(here, tmp_path) as (writer, control):
@@ -151,9 +151,9 @@ def test_a_restart_in_the_middle_of_writing(tmp_path: Path, what: str) -> None:
                 else:
                     said_done.add(unit)
 
-        with ThreadPoolExecutor(5) as pool:
-            work_of = [pool.submit(work, number) for number in range(5)]
-            _wait_for(said_done, 10)
+        with ThreadPoolExecutor(3) as pool:
+            work_of = [pool.submit(work, number) for number in range(3)]
+            _wait_for(said_done, 5)
             if what == "server":
                 here.server.kill()
                 _wait_for(errors, 1)
@@ -162,7 +162,7 @@ def test_a_restart_in_the_middle_of_writing(tmp_path: Path, what: str) -> None:
                 here.database.stop()
                 _wait_for(errors, 1)
                 here.database.start()
-            _wait_for(said_done, len(said_done) + 10)
+            _wait_for(said_done, len(said_done) + 5)
             stop.set()
             for each in work_of:
                 each.result(60)
