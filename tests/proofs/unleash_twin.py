@@ -31,7 +31,7 @@ from flagbrake.model.values import MISMATCH, USE_DEFAULT
 from flagbrake_unleash.context import encoded
 from flagbrake_unleash.payload import value_of_payload
 from flagbrake_unleash.translate import DISABLED, feature_from_flag, is_plain, read_feature, segment_from
-from tests.proofs.stored import Disagreement, Proved, command, counted
+from tests.proofs.stored import Disagreement, Proved, command, twin
 from tests.proofs.unleash_random import World, random_context, random_world
 
 CONTEXTS = 20
@@ -213,18 +213,8 @@ def count(seen: Seen, feature: dict[str, Any], said: Answer) -> None:
 def prove(pairs: int, seed: int) -> Proved:
     """Compare, and tell."""
     wrong, seen = compare(pairs, seed)
-    facts = {
-        "pairs": pairs,
-        "seed": seed,
-        "operators_asked": counted(seen.operators),
-        "operators_served": counted(seen.served),
-        "strategies": counted(seen.strategies),
-        "answers": counted(seen.answers),
-        "reasons": counted(seen.reasons),
-        "routes": counted(seen.routes),
-        "disagreements": len(wrong),
-    }
-    return Proved(facts, wrong, f"{pairs:,} pairs, {len(wrong)} disagreements; {dict(seen.answers)}")
+    asked = {"operators_asked": seen.operators, "operators_served": seen.served, "strategies": seen.strategies}
+    return twin(pairs, seed, wrong, seen.reasons, **asked, answers=seen.answers, routes=seen.routes)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def test_ten_thousand_pairs_agree():
     assert {name for name in STRATEGIES if seen.strategies[name] >= 200} == set(STRATEGIES)
     known = ("on", "off", "disabled", "variant", "dependent on", "dependent off", "drawn")
     assert {name for name in known if seen.answers[name] >= 60} == set(known)
+    assert seen.answers["drawn, and all lots alike"] < seen.answers["drawn"] / 2
     assert {"STATIC", "DEFAULT", "DISABLED", "TARGETING_MATCH", "SPLIT"} <= seen.reasons.keys()
     assert min(seen.routes["read"], seen.routes["written"]) > 100
 
