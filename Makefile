@@ -58,6 +58,8 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench evaluation
 	$(BIN)/python -m tests.bench propagation
 	$(BIN)/python -m tests.bench launchdarkly
+	$(BIN)/python -m tests.bench split
+	$(BIN)/python -m tests.bench unleash
 
 # Long proofs; `make test` runs their seeded short forms, docs/proofs/ holds the last full results.
 proof-flagd-twin: $(VENV)/.test
