@@ -53,7 +53,7 @@ docs: $(VENV)/.test
 	$(BIN)/python -m flagbrake_contract.docs > docs/contract.md
 	$(BIN)/python -m tests.documentation
 
-bench: $(VENV)/.test
+bench: $(VENV)/.test $(UNLEASH)/node_modules/.installed
 	$(BIN)/python -m tests.bench startup
 	$(BIN)/python -m tests.bench evaluation
 	$(BIN)/python -m tests.bench propagation
@@ -94,7 +94,7 @@ proof-rollout-crash: $(VENV)/.test
 		--editable '.[cli,store,postgresql,emulator]' $(PROVIDERS:%=--editable %) --editable contract_tests --group peers
 	@touch $@
 
-peers: .venv-peers/.installed
+peers: .venv-peers/.installed $(UNLEASH)/node_modules/.installed
 	.venv-peers/bin/python -m tests.peers --write
 
 wheels: $(VENV)/.test
