@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import httpx
 from openfeature.provider import FeatureProvider
 
-from flagbrake.rest import Rest
 from flagbrake_contract import Harness
 from flagbrake_unleash.control import UnleashControl
 from flagbrake_unleash.provider import UnleashProvider
@@ -62,14 +60,14 @@ class Vendor:
         self.made = [p for p in self.made if p._sdk is not None] + [made]
         return made
 
-    def control(self, *, url: str = "", token: str = "") -> UnleashControl:
+    def control(self, *, url: str = "", token: str = "", timeout: float = 3.0) -> UnleashControl:
         return UnleashControl(
             url or f"{self.gate.url}/api",
             token or self.server.admin_token,
             project="shop",
             environment="test",
             native_environment=ENVIRONMENT,
-            timeout=3.0,
+            timeout=timeout,
         )
 
     def seen(self) -> None:
@@ -108,24 +106,13 @@ def vendor(*, quick: bool = True) -> Iterator[Vendor]:
 @contextmanager
 def refused(control: UnleashControl, token: str) -> Iterator[None]:
     """The control has a client's token, with which nobody may write."""
-    kept = control._rest
-    control._rest = Rest("Unleash", kept.base_url, {"Authorization": token}, kept.explain, timeout=kept.timeout)
-    reading = control._document
-    control._document = partial(_as_admin, control, kept, reading)
+    kept = control._writes
+    control._writes = replace(kept, headers={"Authorization": token})
     try:
         yield
     finally:
-        control._rest.close()
-        control._rest = kept
-        del control._document
-
-
-def _as_admin(control, rest, reading, *arguments, **rest_of_them):
-    now, control._rest = control._rest, rest
-    try:
-        return reading(*arguments, **rest_of_them)
-    finally:
-        control._rest = now
+        control._writes.close()
+        control._writes = kept
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class Fault(Enum):
     BROKEN = "broken"
     #: Nothing comes until the proxy is told to let go; then the connection ends.
     HANGS = "hangs"
+    #: As one that hangs, but the server has it in the end.
+    LATE = "late"
     #: 200 with what is no answer.
     GARBAGE = "garbage"
 
@@ -114,7 +116,7 @@ class Interceptor:
             fault = self.rule(asked)
             if fault is not None:
                 self.faults.append(fault)
-        if fault is Fault.HANGS:
+        if fault in {Fault.HANGS, Fault.LATE}:
             self._let_go.wait(60)
         return fault
 
@@ -134,7 +136,7 @@ def _handler(here: Interceptor, port: int) -> type[http.server.BaseHTTPRequestHa
             if fault is None and here.takes(self, asked):
                 return
             answer = _INSTEAD.get(fault) or (None if fault in _NEVER else _forwarded(port, asked))
-            if answer is None or fault is Fault.UNANSWERED:
+            if answer is None or fault in {Fault.UNANSWERED, Fault.LATE}:
                 self.close_connection = True
             else:
                 self._answer(*(_BROKEN if fault is Fault.BROKEN else answer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +214,28 @@ def test_a_server_error_is_as_good_as_no_answer(quick_vendor: Vendor, tmp_path: 
         said = at.cut(0, fault, lambda: at.writer.apply(both, by="ann"))
         assert isinstance(said, Unavailable if fault is Fault.FAILS else FlagState)
         assert {"ann", "next"} <= named(at.writer.modify(key, one_more, by="bob"))
+
+
+def test_a_request_that_lands_late_takes_nothing_from_the_next_writer(quick_vendor: Vendor, tmp_path: Path) -> None:
+    """A write that nobody answers is given up, and its lock is not: the next writer waits until the lease has run out,
+    and reads what landed meanwhile. The reading timeout is shorter than core's, and does not end a write early."""
+    url = f"sqlite:///{tmp_path / 'flags.db'}"
+    quick_vendor.back.put(text("late-landing", Targets("v2", ("cid",))))
+    with (
+        closing(Interceptor(quick_vendor.server.port)) as between,
+        open_store(url, project="shop", environment="test", create=True) as store,
+        closing(quick_vendor.control(url=f"{between.url}/api", timeout=2.0)) as control,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writer = FlagWriter(control, lock=store.locks, wait=40.0, ttl=10.0, request=5.0)
+        between.fail_write(0, Fault.LATE)
+        with pytest.raises(Unavailable, match="may still land"):
+            writer.apply(SetTargets("late-landing", (Targets("v2", ("cid", "ann")),)), by="ann")
+        between.always(None)
+        after = pool.submit(writer.modify, "late-landing", one_more, by="bob")
+        between.let_go()
+        assert named(after.result(50)) == {"cid", "ann", "next"}
+        assert named(control.read("late-landing")) == {"cid", "ann", "next"}
 
 
 def comparable(state: FlagState) -> object:

@@ -50,6 +50,11 @@ _log = logging.getLogger("flagbrake.unleash")
 _REASON: Final = "Off: "
 
 
+#: Seconds to wait for the answer to a write. Longer than core waits: a request that is given up may still land, and
+#: only core, when it gives up, keeps the flag's lock from the next writer until that is unlikely.
+_PATIENCE: Final = 30.0
+
+
 class UnleashControl(FlagControl):
     """One project and environment of an Unleash server.
 
@@ -62,7 +67,7 @@ class UnleashControl(FlagControl):
         environment: flagbrake's name of the environment.
         native_project: Unleash's name of it.
         native_environment: Unleash's name of it.
-        timeout: seconds for one request.
+        timeout: seconds for one reading request.
     """
 
     name: ClassVar[str] = "unleash"
@@ -97,6 +102,7 @@ class UnleashControl(FlagControl):
         self._environment = native_environment or environment
         self._url = url
         self._rest = Rest("Unleash", f"{url}/admin", {"Authorization": token}, errors.explain, timeout=timeout)
+        self._writes = replace(self._rest, timeout=max(timeout, _PATIENCE))
 
     def __repr__(self) -> str:
         return f"UnleashControl({self._url!r}, project={self._project!r}, environment={self._environment!r})"
@@ -161,6 +167,7 @@ class UnleashControl(FlagControl):
     def close(self) -> None:
         """Close the connections."""
         self._rest.close()
+        self._writes.close()
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class UnleashControl(FlagControl):
             raise errors.moved(change.key, found=self._version(now) if now else "none", expected=expected)
         if isinstance(change, Archive):
             assert now is not None
-            self._rest.send("DELETE", self._place(change.key).feature)
+            self._writes.send("DELETE", self._place(change.key).feature)
             state = self._state(now)
             return replace(state, flag=replace(state.flag, archived=True, on=False))
         meant = self._meant(change, now)
@@ -253,16 +260,16 @@ class UnleashControl(FlagControl):
 
     def _write(self, key: str, now: Document | None, meant: Document) -> None:
         for call in plan(self._place(key), now or self._begun(key, meant), meant):
-            self._rest.send(call.method, call.path, json=call.body)
+            self._writes.send(call.method, call.path, json=call.body)
 
     def _begun(self, key: str, meant: Document) -> Document:
         """A feature that is not there yet, or is there in part because whoever made it came to grief."""
         mark = {"type": "simple", "value": UNFINISHED}
         fields = {name: meant[name] for name in ("name", "type", "description", "impressionData")}
         with suppress(Conflict):  # a feature can be made only with tags that there are
-            self._rest.send("POST", "/tags", json=mark)
+            self._writes.send("POST", "/tags", json=mark)
         try:
-            self._rest.send(
+            self._writes.send(
                 "POST", f"/projects/{quote(self._project, safe='')}/features", json={**fields, "tags": [mark]}
             )
         except Conflict:
@@ -313,7 +320,7 @@ class UnleashControl(FlagControl):
 
     def _revived(self, key: str) -> Document | None:
         try:
-            self._rest.send("POST", f"/projects/{quote(self._project, safe='')}/revive", json={"features": [key]})
+            self._writes.send("POST", f"/projects/{quote(self._project, safe='')}/revive", json={"features": [key]})
             return self._document(key, nearest=False)
         except (NotFound, InvalidInput, Conflict):
             return None
