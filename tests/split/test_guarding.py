@@ -118,6 +118,14 @@ def test_one_letter_is_not_looked_for_in_texts(*, negate: bool) -> None:
     assert split_from_flag(one_rule(clause)).losses
 
 
+def test_no_rule_becomes_a_hundred() -> None:
+    """Ten clauses that would look into lists would be a thousand rules: then texts are looked at only."""
+    clauses = tuple(Clause(Attribute((f"x{n}",)), Op.IN, ("pro",)) for n in range(10))
+    conditions = split_from_flag(one_rule(*clauses)).result["conditions"]
+    assert [len(c["matcherGroup"]["matchers"]) for c in conditions] == [10, 1]
+    assert len(split_from_flag(one_rule(*clauses[:5])).result["conditions"]) == 33
+
+
 def test_a_rule_in_our_dialect_is_written_and_verified(control: FlagControl) -> None:
     """A flag whose rules are ours is created and replaced: what is read back in Split's words is what was meant."""
     writer = FlagWriter(control, lock=MemoryLock())

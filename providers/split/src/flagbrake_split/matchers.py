@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
+from math import prod
 from typing import Any, Final
 
 from flagbrake.model.clause import SPLIT, TARGETING_KEY, USER, Attribute, Clause, OffFlag, Op, Regex
@@ -58,6 +59,8 @@ _BETWEEN: Final = {
     "NUMBER": ("BETWEEN_NUMBER", Op.BETWEEN),
     "DATETIME": ("BETWEEN_DATE", Op.BETWEEN_DATES),
 }
+#: A rule that would become more rules than this does not look into lists.
+_MOST: Final = 32
 _SEGMENTS: Final = ("IN_SEGMENT", "IN_RULE_BASED_SEGMENT")
 
 _LIST_OF: Final = {op: sdk for sdk, (_, op) in _LISTS.items()}
@@ -137,10 +140,11 @@ def matchers_of(
         Untranslatable: Split has no words for a clause.
     """
     losses: list[Loss] = []
-    alternatives = []
+    alternatives = [_alternatives(clause, rule_based, lists=True) for clause in clauses]
+    if prod(map(len, alternatives)) > _MOST:
+        alternatives = [_alternatives(clause, rule_based, lists=False) for clause in clauses]
     for index, clause in enumerate(clauses):
-        said, note = _alternatives(clause, rule_based)
-        alternatives.append(said)
+        note = _difference(clause)
         if note:
             losses.append(
                 Loss(f"clauses[{index}]", note, "unusual values of the attribute match otherwise", Severity.EDGE)
@@ -162,18 +166,19 @@ def _complete(matcher: JSON, traffic_type: str) -> JSON:
     return {**whole, **{name: matcher[name] for name in _DATA if name in matcher}}
 
 
-def _alternatives(clause: Clause, rule_based: Collection[str]) -> tuple[list[list[JSON]], str]:
-    """Any of these groups; in a group, all. Also what is to be said about a difference in semantics."""
+def _alternatives(clause: Clause, rule_based: Collection[str], *, lists: bool) -> list[list[JSON]]:
+    """Any of these groups; in a group, all. ``lists``: look into lists where that is meant."""
     data = _data_of(clause, rule_based)
     common: JSON = {} if clause.op in {Op.ALWAYS, Op.SEGMENT, Op.FLAG} else {"attribute": _name(clause.attribute)}
     said = [{**common, **one} for one in data]
     guard = [{**common, **guarding.texts_of(clause)}] if guarding.needs_no_text(clause) else []
-    lists = [{**common, **guarding.elements_of(clause)}] if guarding.looks_into_lists(clause) else []
+    lists = lists and guarding.looks_into_lists(clause)
+    elements = [{**common, **guarding.elements_of(clause)}] if lists else []
     if clause.negate:
         # Missing is no match, negated or not; where Split would match it, something must be there.
         there = [{**common, **guarding.PRESENT}] if guarding.needs_presence(clause) else []
-        return [[*map(_not, [*said, *lists]), *there], *([text] for text in guard)], _difference(clause)
-    return [[one, *map(_not, guard)] for one in [*said, *lists]], _difference(clause)
+        return [[*map(_not, [*said, *elements]), *there], *([text] for text in guard)]
+    return [[one, *map(_not, guard)] for one in [*said, *elements]]
 
 
 def _not(matcher: JSON) -> JSON:
