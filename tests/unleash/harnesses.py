@@ -18,6 +18,7 @@ from tests.contract.harnesses import silent
 from tests.support.servers import PostgreSQL
 from tests.support.waiting import wait_until
 from tests.unleash.backdoor import ENVIRONMENT, BackDoor
+from tests.unleash.enterprise import change_requests, editor_token
 from tests.unleash.gate import Gate
 from tests.unleash.servers import unleash
 
@@ -105,7 +106,7 @@ def vendor(*, quick: bool = True) -> Iterator[Vendor]:
 
 @contextmanager
 def refused(control: UnleashControl, token: str) -> Iterator[None]:
-    """The control has a client's token, with which nobody may write."""
+    """The control writes with another token, a client's for one, with which nobody may."""
     kept = control._writes
     control._writes = replace(kept, headers={"Authorization": token})
     try:
@@ -113,6 +114,13 @@ def refused(control: UnleashControl, token: str) -> Iterator[None]:
     finally:
         control._writes.close()
         control._writes = kept
+
+
+@contextmanager
+def asked(control: UnleashControl, here: Vendor) -> Iterator[None]:
+    """The environment wants change requests, and the control has the token of a person who may not go past them."""
+    with change_requests(here.database.url()), refused(control, editor_token(here.server)):
+        yield
 
 
 @contextmanager
@@ -129,9 +137,11 @@ def harness(here: Vendor, wrap: Wrap = lambda provider: provider) -> Iterator[Ha
             make_rejected=lambda: wrap(here.provider(token="default:development.wrong")),
             make_hanging=lambda: wrap(here.provider(url=f"http://127.0.0.1:{port}/api")),
             control=control,
-            refuse={"NotAllowed": lambda: refused(control, here.token)},
+            refuse={
+                "NotAllowed": lambda: refused(control, here.token),
+                "ApprovalRequired": lambda: asked(control, here),
+            },
             cannot_refuse={
-                "ApprovalRequired": "change requests are Enterprise's; the open-source server has none",
                 "RetryLater": "the admin API has no rate limit",
             },
             known_deviations=DEVIATIONS,

@@ -6,11 +6,9 @@ only the API that fills them is missing.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-import httpx
 import psycopg
 import pytest
 
@@ -19,41 +17,14 @@ from flagbrake.model.flag import Flag, Targets, Variant, ramp
 from flagbrake.model.state import Change, Create, Replace, SetDistribution, SetOn, SetTargets
 from flagbrake.model.values import FlagKind
 from flagbrake_unleash.control import UnleashControl
-from tests.unleash.backdoor import ENVIRONMENT, PROJECT
+from tests.unleash.backdoor import ENVIRONMENT
+from tests.unleash.enterprise import change_requests, editor_token
 from tests.unleash.harnesses import Vendor
 
 
 def text(key: str, **rest) -> Flag:
     settings = {"default": ramp("v2", 10_000, "v1"), "off_variant": "v1", **rest}
     return Flag(key, FlagKind.STRING, (Variant("v1", "one"), Variant("v2", "two")), **settings)
-
-
-def editor_token(here: Vendor) -> str:
-    """A token of a person who may edit, and may not go past change requests as an administrator may."""
-    name, password = f"editor-{uuid.uuid4().hex[:8]}", "Long-enough-1!"
-    admin = {"Authorization": here.server.admin_token}
-    user = {"username": name, "password": password, "rootRole": 2, "sendEmail": False}
-    httpx.post(f"{here.server.url}/api/admin/user-admin", json=user, headers=admin).raise_for_status()
-    with httpx.Client(base_url=here.server.url) as person:
-        person.post("/auth/simple/login", json={"username": name, "password": password}).raise_for_status()
-        asked = {"description": "tests", "expiresAt": "2100-01-01T00:00:00Z"}
-        made = person.post("/api/admin/user/tokens", json=asked)
-        made.raise_for_status()
-        return str(made.json()["secret"])
-
-
-@contextmanager
-def change_requests(here: Vendor) -> Iterator[None]:
-    """The environment wants them."""
-    with psycopg.connect(here.database.url(), autocommit=True) as conn:
-        conn.execute(
-            "INSERT INTO change_request_settings (project, environment, required_approvals) VALUES (%s, %s, 1)",
-            (PROJECT, ENVIRONMENT),
-        )
-        try:
-            yield
-        finally:
-            conn.execute("DELETE FROM change_request_settings")
 
 
 CHANGES: dict[str, Callable[[str], Change]] = {
@@ -66,7 +37,7 @@ CHANGES: dict[str, Callable[[str], Change]] = {
 
 @pytest.fixture(scope="module")
 def editor(quick_vendor: Vendor) -> Iterator[UnleashControl]:
-    with closing(quick_vendor.control(token=editor_token(quick_vendor))) as control:
+    with closing(quick_vendor.control(token=editor_token(quick_vendor.server))) as control:
         yield control
 
 
@@ -76,7 +47,7 @@ def test_change_requests_refuse_a_write_as_such(quick_vendor: Vendor, editor: Un
     key = f"asked-{name}"
     quick_vendor.back.put(text(key))
     before = editor.read(key)
-    with change_requests(quick_vendor):
+    with change_requests(quick_vendor.database.url()):
         with pytest.raises(ApprovalRequired, match="wants a change request"):
             editor.apply(CHANGES[name](key))
         assert editor.read(key).native == before.native
@@ -85,7 +56,7 @@ def test_change_requests_refuse_a_write_as_such(quick_vendor: Vendor, editor: Un
 
 def test_a_flag_that_cannot_be_made_is_not_there(quick_vendor: Vendor, editor: UnleashControl) -> None:
     """A feature may be made without a request and its strategies may not: nobody reads the half of it."""
-    with change_requests(quick_vendor):
+    with change_requests(quick_vendor.database.url()):
         with pytest.raises(ApprovalRequired, match="wants a change request"):
             editor.apply(Create(text("asked-new")))
         with pytest.raises(NotFound):
@@ -96,7 +67,7 @@ def test_a_flag_that_cannot_be_made_is_not_there(quick_vendor: Vendor, editor: U
 def test_an_administrator_goes_past_change_requests(quick_vendor: Vendor) -> None:
     """So a kill by an administrator's token is one, as in Unleash."""
     quick_vendor.back.put(text("asked-admin"))
-    with change_requests(quick_vendor), closing(quick_vendor.control()) as admin:
+    with change_requests(quick_vendor.database.url()), closing(quick_vendor.control()) as admin:
         assert not admin.apply(SetOn("asked-admin", on=False)).flag.on
 
 
