@@ -71,6 +71,7 @@ class Streaming(Interceptor):
         """Tell every stream what has changed at the server since the last time."""
         with self._lock:
             before, after = self._known, self._read()
+            self._known = after
             events = [*_features(before, after), *_segments(before, after)]
             self._publish(_event("unleash-updated", events))
         return events
@@ -108,14 +109,14 @@ class Streaming(Interceptor):
 
     def _hydrate(self) -> Events:
         state = self._read()
+        self._known = self._known or state  # what other streams have not been told yet is told them still
         return [{"eventId": 1, "type": "hydration", **state}]
 
     def _read(self) -> dict[str, Any]:
         # Segments are sent apart to those who say that they know how.
         headers = {"Authorization": self._token, "Unleash-Client-Spec": "5.2.0"}
         answer = httpx.get(f"{self._server_url}/api/client/features", headers=headers, timeout=10).json()
-        self._known = {"features": answer["features"], "segments": answer.get("segments") or []}
-        return self._known
+        return {"features": answer["features"], "segments": answer.get("segments") or []}
 
 
 def _features(before: dict[str, Any], after: dict[str, Any]) -> Events:

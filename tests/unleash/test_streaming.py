@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -164,6 +167,38 @@ def test_a_copy_of_what_was_streamed(quick_vendor: Vendor, tmp_path: Path) -> No
         wait_until(lambda: standings(told) == [STALE], timeout=20, why="STALE")
     finally:
         again.shutdown()
+
+
+def test_a_child_process_listens_too(quick_vendor: Vendor) -> None:
+    """After a fork the child serves what its parent had, and hears of changes by a stream of its own."""
+    quick_vendor.back.write(feature("forked", strategy(), enabled=False))
+    with listening(quick_vendor) as (provider, shim):
+        reading, writing = os.pipe()
+        streams = shim.connected
+        child = os.fork()
+        if child == 0:
+            said = "nothing"
+            try:
+                said = str(value(provider, "forked"))
+                wait_until(lambda: value(provider, "forked"), timeout=20)
+                said += ", then True"
+            finally:
+                os.write(writing, said.encode())
+                os._exit(0)  # without any cleanup of pytest's
+        try:
+            os.close(writing)
+            wait_until(lambda: shim.connected >= streams + 2, timeout=20, why="the child's question and its stream")
+            quick_vendor.back.write(feature("forked", strategy()))
+            quick_vendor.seen()
+            shim.push()
+            ready, _, _ = select.select([reading], [], [], 30)
+            assert ready
+            assert os.read(reading, 100) == b"False, then True"
+            wait_until(lambda: value(provider, "forked"), why="the parent")
+        finally:
+            os.close(reading)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def test_shutdown_does_not_wait_for_a_stream(quick_vendor: Vendor) -> None:
