@@ -99,6 +99,11 @@ class Fleet:
         self.redis.client.set(self.synchronizer.key(f"split.{key}"), "{")
         self.synchronizer.put("first", "one")
 
+    def restore(self) -> None:
+        """Redis is back, and everybody asks it again."""
+        self.redis.start()
+        self.settle()
+
     def settle(self) -> None:
         """Return when every started provider knows of every change."""
         for one in self.providers:
@@ -127,7 +132,7 @@ class TestSplitRedis(ProviderContract, EventsContract):
                     remove=fleet.synchronizer.remove,
                     settle=fleet.settle,
                     break_vendor=redis.stop,
-                    restore_vendor=redis.start,
+                    restore_vendor=fleet.restore,
                     make_hanging=lambda: fleet.provider(redis_url=f"redis://127.0.0.1:{port}", timeout=0.5),
                     damage=fleet.damage,
                     patience=15.0,
