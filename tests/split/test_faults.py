@@ -151,6 +151,16 @@ def test_a_stream_that_is_refused_is_opened_later(
     assert agent.states() == []
 
 
+def test_a_stream_that_ended_before_it_was_noted(account: Vendor, agent: Watched) -> None:
+    """The SDK notes that it has a stream after that has ended already, as two of its threads may: it opens another."""
+    fault = account.emulator.faults.add("/api/v2/auth", status=503)
+    account.emulator.cut()
+    wait_until(lambda: fault.met >= 2, why="several attempts")
+    agent.provider._connection._factory._sync_manager._push._running = True  # type: ignore[attr-defined]
+    account.emulator.faults.clear()
+    assert account.emulator.wait_for(lambda: account.emulator.streams == 1)
+
+
 @pytest.mark.parametrize("kind", ["STREAMING_PAUSED", "STREAMING_DISABLED"])
 def test_streaming_is_stopped_by_the_vendor(account: Vendor, agent: Watched, kind: str) -> None:
     """The vendor pauses or ends streaming: changes arrive by polling."""
@@ -265,6 +275,22 @@ def test_a_segment_that_hangs_keeps_nobody_waiting(account: Vendor, agent: Watch
     agent.await_value("three", "other", timeout=2)
     account.emulator.faults.clear()
     agent.await_value("two")
+
+
+def test_a_segment_that_hangs_while_the_stream_opens(account: Vendor) -> None:
+    """A stream opens while a segment hangs: changes of flags are read from it all the same."""
+    account.emulator.put_segment("staff", ["ann"], ENVIRONMENT)
+    put(account.emulator, "one", **members_get_two("staff"))
+    with watched(account.provider(refresh=600.0)) as agent:
+        agent.await_value("two")
+        assert account.emulator.wait_for(lambda: account.emulator.streams == 1)
+        fault = account.emulator.faults.add("/api/segmentChanges/*", hang=True)
+        account.emulator.cut()
+        assert account.emulator.wait_for(lambda: account.emulator.streams == 1)
+        before = fault.met
+        wait_until(lambda: fault.met > before, why="what the SDK does when a stream opens")
+        put(account.emulator, "three", "other")
+        agent.await_value("three", "other", timeout=2)
 
 
 @pytest.mark.parametrize("instant", [None, wire.Instant.ZLIB])

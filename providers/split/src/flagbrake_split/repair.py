@@ -4,8 +4,9 @@ In streaming mode it asks once. An update whose download fails is dropped until 
 does not load is left out, so that its members get what everybody gets, and nobody is told; a flag that arrives by
 download has its new segments not loaded at all, and one that arrives inside the message blocks all later updates
 for minutes, because its segment is asked for the flag's change number, which it seldom has; one flag that it cannot
-read keeps all others from arriving; a stream whose connection was refused once is never opened again; and one that
-opens, or is refused, before its opener waits for that is waited for without end.
+read keeps all others from arriving; and when a stream opens, no update is read before every segment has loaded, or
+failed to. A stream whose connection was refused once is never opened again; one that opens, or is refused, before its
+opener waits for that is waited for without end; and one that ends before its opener has noted it is never missed.
 """
 
 from __future__ import annotations
@@ -55,10 +56,14 @@ class Repairs:
         self._lock = threading.Lock()
         self._trying = False
         self._watch_segments(self._segments._api)  # noqa: SLF001
+        ready = manager._ready_flag  # noqa: SLF001
+        # The start waits for them; nothing later does.
+        self._synchronizer._synchronize_segments = lambda: self._segments.synchronize_segments(dont_wait=ready.is_set())  # noqa: SLF001
         if hasattr(manager, "_push"):
             splitsse.EventGroup = Events
             self._mend_worker(manager._push._processor._feature_flag_worker)  # noqa: SLF001
             _startable_again(manager._push._sse_client._client)  # noqa: SLF001
+            _missed(manager._push)  # noqa: SLF001
 
     @property
     def missing(self) -> bool:
@@ -214,3 +219,16 @@ def _startable_again(client: Any) -> None:
             return False
 
     client.start = quiet
+
+
+def _missed(push: Any) -> None:
+    """The keeper of the stream: without a stream it has none, whatever it noted."""
+    start = push.start
+
+    def surely() -> None:
+        stream = push._sse_client  # noqa: SLF001
+        if stream._status is stream._Status.IDLE:  # noqa: SLF001
+            push._running = False  # noqa: SLF001
+        start()
+
+    push.start = surely
