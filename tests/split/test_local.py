@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +212,25 @@ def test_by_settings(tmp_path: Path) -> None:
     provider: FeatureProvider = flagbrake.provider(config)
     with watched(provider) as agent:
         wait_until(lambda: agent.value() == "two", why="the file")
+
+
+def named_threads() -> list[str]:
+    """Ours."""
+    return [thread.name for thread in threading.enumerate() if thread.name == "flagbrake-split-file"]
+
+
+def test_nothing_stays_behind(tmp_path: Path) -> None:
+    """Shut down, with its file or without, no thread goes on."""
+    for text in ("", "- model: {treatment: one}"):
+        file = tmp_path / "flags.yaml"
+        if text:
+            file.write_text(text)
+        provider = local(file, refresh=600.0)
+        with nullcontext() if text else pytest.raises(ProviderNotReadyError):
+            provider.initialize(EvaluationContext())
+        assert named_threads()
+        provider.shutdown()
+        wait_until(lambda: not named_threads(), why="its thread")
 
 
 def test_a_second_start_looks_at_once(tmp_path: Path) -> None:

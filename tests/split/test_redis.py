@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -361,6 +362,23 @@ def test_a_second_start_looks_at_once(own: OwnRedis) -> None:
         assert made.resolve("model", ANN).value == "two"
     finally:
         made.shutdown()
+
+
+def named_threads() -> list[str]:
+    """Ours."""
+    return [thread.name for thread in threading.enumerate() if thread.name == "flagbrake-split-redis"]
+
+
+def test_nothing_stays_behind(redis: Redis, synchronizer: Synchronizer) -> None:
+    """Shut down, before or after Redis was reached, no thread goes on."""
+    assert synchronizer.change
+    for started in (True, False):
+        made = provider(redis, redis_prefix=redis.prefix if started else "of-nobody", timeout=0.2)
+        with nullcontext() if started else pytest.raises(ProviderNotReadyError):
+            made.initialize(EvaluationContext())
+        assert named_threads()
+        made.shutdown()
+        wait_until(lambda: not named_threads(), why="its thread")
 
 
 def test_a_password(own: OwnRedis) -> None:
