@@ -147,8 +147,15 @@ class UnleashControl(FlagControl):
 
     def remarks(self) -> Iterator[Remark]:
         """Does the token read here, and does the environment want change requests, by which a kill would be refused?"""
-        count = sum(1 for _ in documents_of(self._export()))
+        export = self._export()
+        count = sum(1 for _ in documents_of(export))
         yield Remark(f"the admin token reads {count} flags of '{self._project}' in '{self._environment}'")
+        if halves := ", ".join(document["name"] for document in documents_of(export, unfinished=True)):
+            yield Remark(
+                f"begun and never finished, so not there: {halves}",
+                fine=False,
+                cure="`flagbrake flag create` again, or archive them in Unleash",
+            )
         try:
             config = self._rest.get(f"/projects/{quote(self._project, safe='')}/change-requests/config").json()
         except NotFound:

@@ -57,8 +57,11 @@ def document_of(feature: Part, environment: str) -> Document:
     )
 
 
-def documents_of(export: Part) -> Iterator[Document]:
-    """The documents of all features of an export, as :func:`document_of` has them, but for the strategies' order."""
+def documents_of(export: Part, *, unfinished: bool = False) -> Iterator[Document]:
+    """The documents of all features of an export, as :func:`document_of` has them, but for the strategies' order.
+
+    Those that are being made still are left out, or are the only ones.
+    """
     strategies: dict[str, list[Part]] = {}
     for strategy in export.get("featureStrategies") or ():
         strategies.setdefault(strategy["featureName"], []).append(strategy)
@@ -81,7 +84,7 @@ def documents_of(export: Part) -> Iterator[Document]:
             tags=tags.get(key, ()),
             dependencies=needs.get(key, ()),
         )
-        if not is_unfinished(made):
+        if is_unfinished(made) is unfinished:
             yield made
 
 
