@@ -13,7 +13,7 @@ from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import FlagbrakeError, InvalidInput, Unavailable
-from flagbrake.model.flag import Flag, Targets, Variant, ramp
+from flagbrake.model.flag import Flag, Prerequisite, Targets, Variant, ramp
 from flagbrake.model.state import Change, Create, FlagState, Replace, SetDistribution, SetOn, SetTargets
 from flagbrake.model.values import FlagKind
 from flagbrake.store import open_store
@@ -73,6 +73,20 @@ def test_half_a_percent_is_refused_with_the_nearest_steps(quick_vendor: Vendor, 
             with pytest.raises(InvalidInput, match=r"12\.5 %.*12 or 13"):
                 change(SetDistribution("finer", ramp("v2", 12_500, "v1")), by="ann")
         assert control.read("finer").version == before
+
+
+def test_two_prerequisites_are_refused(quick_vendor: Vendor, tmp_path: Path) -> None:
+    """Of two the server would keep the last in silence, and the flag be open to whom the first one shuts out."""
+    quick_vendor.back.put(Flag.boolean("gate-one"))
+    quick_vendor.back.put(Flag.boolean("gate-two"))
+    needs = (Prerequisite("gate-one", ("on",)), Prerequisite("gate-two", ("on",)))
+    with writers(quick_vendor, tmp_path) as (writer, control):
+        with pytest.raises(InvalidInput, match=r"one prerequisite.*gate-one, gate-two"):
+            writer.apply(Create(two_versions("gated", prerequisites=needs)), by="ann")
+        before = writer.apply(Create(two_versions("gated", prerequisites=needs[:1])), by="ann")
+        with pytest.raises(InvalidInput, match="one prerequisite"):
+            writer.apply(Replace(two_versions("gated", prerequisites=needs)), by="ann")
+        assert control.read("gated").version == before.version
 
 
 def test_on_adds_no_strategy_for_everybody(quick_vendor: Vendor, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from flagbrake.model.state import (
 from flagbrake.ports.control import FlagControl, Remark
 from flagbrake.rest import Rest
 from flagbrake_unleash import errors
-from flagbrake_unleash.edit import check_flag, distributed, switched
+from flagbrake_unleash.edit import check_flag, check_whole, distributed, switched
 from flagbrake_unleash.planning import (
     UNFINISHED,
     Place,
@@ -220,7 +220,7 @@ class UnleashControl(FlagControl):
             return self._put_back(change, now)
         if now is None:
             assert isinstance(change, Create | Replace)
-            check_flag(change.flag)
+            check_whole(change.flag)
             return canonical(feature_from_flag(change.flag, self._numbers(change.flag)))
         flag = self._flag(now)
         meant = intended(flag, change)
@@ -234,7 +234,7 @@ class UnleashControl(FlagControl):
             case SetDistribution(serve=serve, rule=rule):
                 check_flag(meant)
                 return distributed(native(now), flag, serve, rule)
-        check_flag(meant)
+        (check_whole if isinstance(change, Replace) else check_flag)(meant)
         self._lossless(now, flag, change)
         made = feature_from_flag(meant, self._numbers(meant), like=now)
         return canonical(made if isinstance(change, Replace) else {**made, "dependencies": now["dependencies"]})

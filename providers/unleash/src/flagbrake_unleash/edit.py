@@ -121,3 +121,16 @@ def check_flag(flag: Flag) -> None:
         shares = shares_of(serve)
         if sum(shares.values()) != WHOLE or any(not 0 <= s <= WHOLE for s in shares.values()):
             raise InvalidInput(f"The shares of flag '{flag.key}' do not make 100 %.", cure="shares that add up to 100")
+
+
+def check_whole(flag: Flag) -> None:
+    """Refuse a whole definition that nobody could serve.
+
+    Raises:
+        InvalidInput: as :func:`check_flag`, and several prerequisites.
+    """
+    check_flag(flag)
+    if len(flag.prerequisites) > 1:
+        # The server takes a second one for the first one's successor, and says nothing.
+        named = ", ".join(prerequisite.flag for prerequisite in flag.prerequisites)
+        raise InvalidInput(f"Unleash takes one prerequisite, and flag '{flag.key}' has {named}.", cure="one of them")
