@@ -306,6 +306,18 @@ def test_a_segment_that_is_older_than_its_flag(account: Vendor, instant: wire.In
         assert agent.states() == []
 
 
+@pytest.mark.parametrize("body", ["<html>log in, please</html>", {}, []])
+def test_somebody_else_answers_for_a_segment(account: Vendor, agent: Watched, body: Any) -> None:
+    """A page of somebody else's in place of a segment: STALE, and the segment when it is mended."""
+    account.emulator.put_segment("staff", ["ann"], ENVIRONMENT)
+    account.emulator.faults.add("/api/segmentChanges/*", status=200, body=body)
+    put(account.emulator, "one", **members_get_two("staff"))
+    assert "cannot be read" in str(agent.await_told(STALE).message)
+    account.emulator.faults.clear()
+    agent.await_value("two")
+    agent.await_told(READY)
+
+
 def test_a_segment_that_nobody_asks_for_any_more(account: Vendor, agent: Watched) -> None:
     """A segment does not load, and then no flag asks for it: nothing is stale any more."""
     account.emulator.faults.add("/api/segmentChanges/*", status=503)

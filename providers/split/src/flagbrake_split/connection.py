@@ -17,7 +17,7 @@ from flagbrake_split.consumer import Consumer
 from flagbrake_split.holding import held, start_no_more, workers_ended
 from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
-from flagbrake_split.repair import Repairs, Unreadable, readable
+from flagbrake_split.repair import Repairs, Unreadable, explained, readable
 from flagbrake_split.sdk_options import Mode, SdkOptions
 
 _log = logging.getLogger("flagbrake.split")
@@ -142,12 +142,11 @@ class Connection:
 
     def after_fork(self) -> None:
         """In the child the factory's threads are gone: make another one over the same flags."""
-        if self._factory is None:
-            return
-        # The former factory's client answers until the new one is ready; whoever held its locks is gone.
-        for storage in self._factory._storages.values():  # noqa: SLF001
-            if hasattr(storage, "_lock"):
-                storage._lock = threading.RLock()  # noqa: SLF001
+        if self._factory is not None:
+            # The former factory's client answers until the new one is ready; whoever held its locks is gone.
+            for storage in self._factory._storages.values():  # noqa: SLF001
+                if hasattr(storage, "_lock"):
+                    storage._lock = threading.RLock()  # noqa: SLF001
         self.open()
 
     def close(self) -> None:
@@ -281,10 +280,9 @@ class Connection:
         if status is not None and 400 <= status < 500 and status not in _PASSING:
             self.refusals += 1
             self._refused(f"Split answers {status} to the SDK key", status)
-        elif isinstance(error, Unreadable):
-            self._interrupted("What answers in Split's place cannot be read")
         else:
-            self._interrupted(f"Split answers {status}" if status else "Split is not reached")
+            said = explained(error)
+            self._interrupted(said[0].upper() + said[1:])
 
     def pause(self, attempt: int, delay: float, longest: float) -> None:
         """Wait before another attempt; ends early on :meth:`hurry` and :meth:`close`."""

@@ -110,9 +110,13 @@ class Repairs:
                 return {"name": name, "added": [], "removed": [], "since": since, "till": since}
             try:
                 answer = fetch(name, since, *args, **kwargs)
+                answer["added"], answer["removed"], answer["since"], answer["till"]
             except APIException as error:
                 self._lost(name, error)
                 raise
+            except Exception as error:  # somebody else answered
+                self._lost(name, failure := Unreadable("no answer of segmentChanges"))
+                raise failure from error
             self._found({name})
             return answer
 
@@ -122,8 +126,7 @@ class Repairs:
         with self._lock:
             self._missing.add(name)
             begin, self._trying = not self._trying, True
-        why = f"Split answers {error.status_code}" if error.status_code else "Split is not reached"
-        self._trouble(f"Segment '{name}' does not load ({why})")
+        self._trouble(f"Segment '{name}' does not load ({explained(error)})")
         if begin:
             threading.Thread(target=self._try_again, name="flagbrake-split-segments", daemon=True).start()
 
@@ -139,8 +142,11 @@ class Repairs:
         attempt = 0
         while not self._closing.wait(self._pause(attempt)):
             attempt += 1
-            self._found(self._missing - self._asked_for())
-            for name in sorted(self._missing):
+            with self._lock:
+                missing = set(self._missing)
+            asked = self._asked_for()
+            self._found(missing - asked)
+            for name in sorted(missing & asked):
                 with suppress(Exception):  # told already, where it was fetched
                     self._segments.synchronize_segment(name)
             with self._lock:
@@ -174,6 +180,13 @@ class Events(EventGroup):  # type: ignore[misc]
 
 class Unreadable(APIException):  # type: ignore[misc]
     """An answer that is none."""
+
+
+def explained(error: APIException) -> str:
+    """What became of a request, without a secret."""
+    if isinstance(error, Unreadable):
+        return "what answers in Split's place cannot be read"
+    return f"Split answers {error.status_code}" if error.status_code else "Split is not reached"
 
 
 def readable(answer: Any) -> dict[str, Any]:
