@@ -219,18 +219,20 @@ class _Reading:
     # --- who is asked for ---------------------------------------------------------------------------
 
     def _targets(self, strategies: Sequence[Part]) -> Iterator[Targets]:
-        merged: dict[int, tuple[str, list[str]]] = {}
+        # By number and variant: in the middle of a write two lists may have one number.
+        merged: dict[tuple[int, str], list[str]] = {}
         for number, strategy in enumerate(strategies):
             mark = mark_of(strategy)
             if "target" in mark:
                 served = self._serve(strategy, outside=None)
                 place = mark["target"] if isinstance(mark["target"], int) else number
                 keys = next((c["values"] for c in strategy["constraints"] if c["contextName"] == USER_ID), ())
-                merged.setdefault(place, (str(served), []))[1].extend(keys)
+                merged.setdefault((place, str(served)), []).extend(keys)
         last = self.owned if self.owned is not None else (strategies[-1] if strategies else None)
         if last is not None and (units := denied(last)):
-            merged[mark_of(last).get("denied", len(merged))] = (self._name_of(value=False), list(units))
-        for _, (variant, named) in sorted(merged.items()):
+            place = mark_of(last).get("denied", len(merged))
+            merged.setdefault((place, self._name_of(value=False)), []).extend(units)
+        for (_, variant), named in sorted(merged.items(), key=lambda found: found[0][0]):
             yield Targets(variant, tuple(named))
 
     def _rules(self, strategies: Sequence[Part]) -> Iterator[Rule]:
