@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROVIDERS := providers/sql providers/launchdarkly providers/split providers/unleash
 MANIFESTS := pyproject.toml $(PROVIDERS:%=%/pyproject.toml) contract_tests/pyproject.toml
-# More than the two cores that CI has: much of a test's time is waiting for a server, a process or a deadline.
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: demo test check bench wheels docs peers clean
 
