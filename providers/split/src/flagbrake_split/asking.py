@@ -19,10 +19,10 @@ class Asker:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self._context_for = client._context_factory.context_for  # noqa: SLF001
-        self._evaluate = client._evaluator.eval_with_context  # noqa: SLF001
-        self._impression = client._build_impression  # noqa: SLF001
-        self._record = client._record_stats  # noqa: SLF001
+        self._context_for = client._context_factory.context_for  # noqa: SLF001 - pinned by a test
+        self._evaluate = client._evaluator.eval_with_context  # noqa: SLF001 - pinned by a test
+        self._impression = client._build_impression  # noqa: SLF001 - pinned by a test
+        self._record = client._record_stats  # noqa: SLF001 - pinned by a test
 
     def ask(self, key: str, bucketing: str | None, flag: str, attributes: dict[str, Any] | None) -> Any:
         """The SDK's result: treatment, and label and change number of its impression."""

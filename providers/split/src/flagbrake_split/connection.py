@@ -144,9 +144,9 @@ class Connection:
         """In the child the factory's threads are gone: make another one over the same flags."""
         if self._factory is not None:
             # The former factory's client answers until the new one is ready; whoever held its locks is gone.
-            for storage in self._factory._storages.values():  # noqa: SLF001
+            for storage in self._factory._storages.values():  # noqa: SLF001 - its locks may be held
                 if hasattr(storage, "_lock"):
-                    storage._lock = threading.RLock()  # noqa: SLF001
+                    storage._lock = threading.RLock()  # noqa: SLF001 - for ever, after a fork
         self.open()
 
     def close(self) -> None:
