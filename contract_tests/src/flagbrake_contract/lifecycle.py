@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, OpenFeatureError
@@ -20,6 +21,8 @@ from flagbrake_contract.ask import DEFAULTS, ask, ask_async, fails_with, run, sh
 from flagbrake_contract.capability import ProviderCapability as Cap
 from flagbrake_contract.harness import Harness, wait
 from flagbrake_contract.rules import Broken, Level, Said, area, holds, rule, same
+
+T = TypeVar("T")
 
 area("lifecycle", "Start and stop", repair="subclass FlagProvider and open everything in start, close it in stop")
 area(
@@ -75,14 +78,19 @@ def lifecycle_no_work_in_constructor(h: Harness) -> None:
 
     Repair: move it to start.
     """
-    h.provider  # noqa: B018 - whatever the harness shares is open before we count
-    threads, sockets = set(threading.enumerate()), _sockets()
-    provider = h.make_provider()
-    new = [t.name for t in threading.enumerate() if t not in threads]
-    holds(not new, expected="no new thread", came=", ".join(new))
-    opened = _sockets() - sockets
-    holds(not opened, expected="no new socket", came=f"{len(opened)} new")
-    provider.shutdown()
+
+    def make() -> None:
+        made.append(h.make_provider())
+
+    made: list[FeatureProvider] = []
+    try:
+        new = _every_time(h, _threads, make)
+        holds(not new, expected="no new thread", came=", ".join(t.name for t in new))
+        opened = _every_time(h, _sockets, make)
+        holds(not opened, expected="no new socket", came=f"{len(opened)} new")
+    finally:
+        for provider in made:
+            provider.shutdown()
 
 
 @rule()
@@ -92,6 +100,7 @@ def lifecycle_initialize_twice(h: Harness) -> None:
     with h.session() as session:
         before = threading.active_count()
         session.provider.initialize(EvaluationContext())
+        wait(lambda: threading.active_count() <= before, min(h.patience, 5))
         after = threading.active_count()
         holds(after <= before, expected=f"{before} threads", came=f"{after}")
         same(succeeds(ask(session.provider, key, "default")).value, "x")
@@ -145,38 +154,52 @@ def lifecycle_two_at_once(h: Harness) -> None:
 @rule()
 def lifecycle_no_thread_left(h: Harness) -> None:
     """After shutdown no thread of the provider is left."""
-    h.provider  # noqa: B018 - what the harness shares stays
-    before = set(threading.enumerate())
-    with h.session() as session:
-        session.provider.shutdown()
-        left = _left(before)
-        wait(lambda: not _left(before), min(h.patience, 5))
-        left = _left(before)
-    holds(not left, expected="no thread left", came=", ".join(left))
-
-
-def _left(before: set[threading.Thread]) -> list[str]:
-    # The SDK's own event pool grows on demand and lives until the process ends.
-    return [
-        t.name for t in threading.enumerate() if t not in before and not t.name.startswith("openfeature-event-handler")
-    ]
+    left = _every_time(h, _threads, _start_and_stop(h, _threads))
+    holds(not left, expected="no thread left", came=", ".join(t.name for t in left))
 
 
 @rule()
 def lifecycle_no_socket_left(h: Harness) -> None:
     """After shutdown no socket of the provider is left open."""
-    h.provider  # noqa: B018 - what the harness shares stays
-    before = _sockets()
-    with h.session() as session:
-        session.provider.shutdown()
-        wait(lambda: _sockets() <= before, min(h.patience, 5))
-        left = _sockets() - before
+    left = _every_time(h, _sockets, _start_and_stop(h, _sockets))
     holds(not left, expected="no socket left", came=f"{len(left)} left")
+
+
+def _start_and_stop(h: Harness, seen: Callable[[], set[T]]) -> Callable[[], None]:
+    def step() -> None:
+        before = seen()
+        with h.session() as session:
+            session.provider.shutdown()
+            wait(lambda: seen() <= before, min(h.patience, 5))
+
+    return step
+
+
+def _every_time(h: Harness, seen: Callable[[], set[T]], step: Callable[[], None]) -> set[T]:
+    """What ``step`` adds to what is seen.
+
+    Asked three times: the vendor and the shared provider, which may live in this process too, open and close things
+    in between; what the step itself leaves is there every time.
+    """
+    h.provider  # noqa: B018 - what the harness shares stays
+    added: set[T] = set()
+    for _ in range(3):
+        before = seen()
+        step()
+        added = seen() - before
+        if not added:
+            break
+    return added
+
+
+def _threads() -> set[threading.Thread]:
+    # The SDK's own event pool grows on demand and lives until the process ends.
+    return {t for t in threading.enumerate() if not t.name.startswith("openfeature-event-handler")}
 
 
 @rule()
 def lifecycle_no_leak(h: Harness) -> None:
-    """Five starts and stops leave as many file descriptors open as one.
+    """A start and stop gives its file descriptors back: after five, fewer than five more are open.
 
     Repair: close what start opened, also when it fails halfway.
     """
@@ -186,8 +209,9 @@ def lifecycle_no_leak(h: Harness) -> None:
     for _ in range(5):
         with h.session():
             pass
+    # Not "as many as before": the vendor in this process, and the shared provider, come and go too.
     wait(lambda: _descriptors() <= before, min(h.patience, 5))
-    holds(_descriptors() <= before, expected=f"{before} descriptors", came=f"{_descriptors()}")
+    holds(_descriptors() < before + 5, expected=f"fewer than {before + 5} descriptors", came=f"{_descriptors()}")
 
 
 def _descriptors() -> int:
