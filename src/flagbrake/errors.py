@@ -116,9 +116,17 @@ class LockBusy(RetryLater):
 
 
 class Unavailable(FlagbrakeError):
-    """The other side did not answer; a write may have half-happened and must be read back."""
+    """The other side did not answer; a write may have half-happened and must be read back.
+
+    ``pending`` is true when the request was sent and given up: it may still be carried out, however often what it
+    writes is read before that.
+    """
 
     exit_code = 7
+
+    def __init__(self, fact: str, *, cure: str = "", pending: bool = False) -> None:
+        super().__init__(fact, cure=cure)
+        self.pending = pending
 
 
 class VendorUnavailable(Unavailable):

@@ -91,7 +91,8 @@ class Rest:
 
         Raises:
             RetryLater: nothing was written; ``after`` says when to come back.
-            VendorUnavailable: no answer or a 5xx one: it may have been written, read it back.
+            VendorUnavailable: no answer or a 5xx one: it may have been written, read it back; ``pending`` when
+                it may be written later still.
             FlagbrakeError: what ``explain`` made of the answer.
         """
         end = time.monotonic() + self.patience
@@ -133,7 +134,9 @@ class Rest:
         if answer.status_code == 429:
             raise self._later(answer, method, path)
         if answer.status_code >= 500:
-            raise VendorUnavailable(f"{self.vendor} answered {answer.status_code} to {method} {path}.")
+            # 504: a gateway gave up waiting, which does not stop what it waited for.
+            pending = method != "GET" and answer.status_code == 504
+            raise VendorUnavailable(f"{self.vendor} answered {answer.status_code} to {method} {path}.", pending=pending)
         raise self.explain(answer, f"{method} {path}")
 
     def _once(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -145,9 +148,11 @@ class Rest:
             return self._client.request(method, path, **options)
         except httpx.TransportError as error:
             # The message of httpx may quote the URL with its query; ours says what matters.
+            # A connection that breaks is seen at both ends; one that was only waited for too long is not.
             raise VendorUnavailable(
                 f"{self.vendor} did not answer to {method} {path} ({type(error).__name__}).",
                 cure="look whether its address is reachable from here",
+                pending=method != "GET" and isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout),
             ) from None
 
 

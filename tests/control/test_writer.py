@@ -24,7 +24,7 @@ from flagbrake.errors import (
 )
 from flagbrake.model.flag import Targets, ramp
 from flagbrake.model.state import Archive, Capability, Create, Replace, SetDistribution, SetOn, SetTargets, Support
-from tests.control.doubles import HandClock, LaxControl, LocalLock, TableControl, agent_flag
+from tests.control.doubles import HandClock, LaxControl, LocalLock, TableControl, agent_flag, raising
 
 KEY = "agents.refunds"
 NAME = "table/demo/test/agents.refunds"
@@ -174,6 +174,49 @@ def test_a_write_that_hangs_keeps_the_lease():
             writer_of(control, lock=lock, wait=0.01).apply(SetOn(KEY, on=True), by="bob", reason="test")
     finally:
         release.set()
+
+
+def test_a_request_that_was_given_up_keeps_the_lease():
+    """A timeout of the vendor's client ends the waiting, not the request: a successor waits the lease out."""
+    control, lock = TableControl(agent_flag()), LocalLock()
+    control.before = raising(VendorUnavailable("no answer in time", pending=True))
+    with pytest.raises(Unavailable, match="may still land"):
+        writer_of(control, lock=lock).apply(SetOn(KEY, on=False), by="ann", reason="test")
+    assert NAME in lock.holders
+
+
+def test_a_request_that_was_given_up_and_landed_gives_the_lease_back():
+    """What is read shows the change: nothing is on its way any more."""
+    control, lock = TableControl(agent_flag()), LocalLock()
+    control.after = raising(VendorUnavailable("no answer in time", pending=True))
+    assert not writer_of(control, lock=lock).apply(SetOn(KEY, on=False), by="ann", reason="test").flag.on
+    assert not lock.holders
+
+
+def test_a_request_that_ended_gives_the_lease_back():
+    """A connection that broke leaves nothing on its way."""
+    control, lock = TableControl(agent_flag()), LocalLock()
+    control.before = raising(VendorUnavailable("the connection broke"))
+    with pytest.raises(Unavailable, match=r"is not written\."):
+        writer_of(control, lock=lock).apply(SetOn(KEY, on=False), by="ann", reason="test")
+    assert not lock.holders
+
+
+def test_archiving_whose_answer_is_lost():
+    """Vendors stop showing what is archived: a flag that is not there after that is archived, not lost."""
+    control = TableControl(agent_flag())
+    control.after = raising(VendorUnavailable("the connection broke"))
+    assert writer_of(control).apply(Archive(KEY), by="ann", reason="test").flag.archived
+    with pytest.raises(NotFound):
+        control.read(KEY)
+
+
+def test_archiving_that_never_arrived():
+    """A flag that is still shown is not archived, and that is said."""
+    control = TableControl(agent_flag())
+    control.before = raising(VendorUnavailable("the connection broke"))
+    with pytest.raises(Unavailable, match="not written"):
+        writer_of(control).apply(Archive(KEY), by="ann", reason="test")
 
 
 def test_a_lease_lost_in_the_middle_raises_and_the_write_is_checked():

@@ -4,82 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from openfeature import api
-from openfeature.client import OpenFeatureClient
-from openfeature.evaluation_context import EvaluationContext
-from openfeature.event import ProviderEvent, ProviderEventDetails
-from openfeature.exception import ErrorCode, ProviderFatalError
-from openfeature.provider import FeatureProvider, ProviderStatus
-from openfeature.provider.no_op_provider import NoOpProvider
+from openfeature.exception import ErrorCode
+from openfeature.provider import ProviderStatus
 
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import ApprovalRequired, Conflict, NotAllowed, RetryLater, Unavailable
+from flagbrake.errors import ApprovalRequired, Conflict, LockBusy, NotAllowed, RetryLater, Unavailable
 from flagbrake.model.clause import Attribute, Clause, Op
 from flagbrake.model.flag import Flag, Rule, Variant, ramp
-from flagbrake.model.state import Replace, SetDistribution, SetOn
+from flagbrake.model.state import Archive, Replace, SetDistribution, SetOn
 from flagbrake.model.values import FlagKind
 from flagbrake.testing import MemoryLock
-from flagbrake_launchdarkly.provider import LaunchDarklyProvider
 from tests.launchdarkly.vendor import ENVIRONMENT, Vendor
 from tests.support.waiting import wait_until
+from tests.support.watching import CHANGED, ERROR, READY, STALE, Watched, watched
 
 FLAG = Flag("model", FlagKind.STRING, (Variant("v1", "one"), Variant("v2", "two")), "v1", off_variant="v1")
-ANN = EvaluationContext("ann")
-READY, STALE, ERROR = ProviderEvent.PROVIDER_READY, ProviderEvent.PROVIDER_STALE, ProviderEvent.PROVIDER_ERROR
-
-
-class Watched:
-    """A provider bound to the OpenFeature API, and what it told."""
-
-    def __init__(self, provider: LaunchDarklyProvider, client: OpenFeatureClient) -> None:
-        self.provider = provider
-        self.client = client
-        self.told: list[tuple[ProviderEvent, ProviderEventDetails]] = []
-
-    def value(self) -> str:
-        """What an agent gets."""
-        return self.client.get_string_value("model", "default", ANN)
-
-    def await_told(self, event: ProviderEvent) -> ProviderEventDetails:
-        """The first such event since the last look."""
-        found = wait_until(lambda: [d for e, d in list(self.told) if e is event], why=event.name)
-        return found[0]
-
-    def await_value(self, value: str) -> None:
-        """The agent gets it."""
-        wait_until(lambda: self.value() == value, why=f"the value {value}")
-
-
-@contextmanager
-def watched(provider: LaunchDarklyProvider, *, failing: bool = False) -> Iterator[Watched]:
-    """Bound to a domain of its own."""
-    seen = Watched(provider, api.get_client("faults"))
-    original = provider.attach
-
-    def attach(on_emit: object) -> None:
-        def emit(source: FeatureProvider, event: ProviderEvent, details: ProviderEventDetails) -> None:
-            seen.told.append((event, details))
-            on_emit(source, event, details)  # type: ignore[operator]
-
-        original(emit)
-
-    provider.attach = attach  # type: ignore[method-assign]
-    try:
-        if failing:
-            with pytest.raises(ProviderFatalError):
-                api.set_provider_and_wait(provider, "faults")
-        else:
-            api.set_provider_and_wait(provider, "faults")
-        yield seen
-    finally:
-        api.set_provider_and_wait(NoOpProvider(), "faults")
-        provider.shutdown()
 
 
 @pytest.fixture
@@ -110,7 +54,7 @@ def test_a_restart_of_the_vendor_is_lived_through(launchdarkly: Vendor, agent: W
     launchdarkly.control().apply(SetDistribution("model", "v2"), by="ann")
     agent.await_value("two")
     agent.await_told(READY)
-    agent.await_told(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
+    agent.await_told(CHANGED)
 
 
 def test_a_key_refused_later_serves_the_last_known(launchdarkly: Vendor, agent: Watched) -> None:
@@ -163,7 +107,7 @@ def test_a_clock_that_jumps_changes_nothing(
     monkeypatch.setattr(time, "time", lambda: real() + jump)
     launchdarkly.control().apply(SetDistribution("model", "v2"), by="ann")
     agent.await_value("two")
-    assert not [e for e, _ in agent.told if e is not ProviderEvent.PROVIDER_CONFIGURATION_CHANGED]
+    assert not [e for e, _ in agent.told if e is not CHANGED]
     until = str(int((real() + 20) * 1000))
     with launchdarkly.refusing(429, **{"X-Ratelimit-Reset": until}), pytest.raises(RetryLater) as refused:
         launchdarkly.control().apply(SetOn("model", on=False), by="ann")
@@ -191,6 +135,26 @@ def test_a_write_whose_answer_is_lost_is_read_back(launchdarkly: Vendor, writer:
     launchdarkly.emulator.faults.add("/api/v2/flags/*", method="PATCH", cut="after", times=1)
     assert writer.apply(SetOn("model", on=False), by="ann").flag.on is False
     assert not _is_on(launchdarkly)
+
+
+def test_an_archiving_whose_answer_is_lost_is_read_back(launchdarkly: Vendor, writer: FlagWriter) -> None:
+    """The same for a flag that is archived."""
+    launchdarkly.emulator.faults.add("/api/v2/flags/*", method="PATCH", cut="after", times=1)
+    assert writer.apply(Archive("model"), by="ann").flag.archived
+    assert launchdarkly.emulator.flag("model")["archived"]
+
+
+def test_a_write_that_takes_too_long_keeps_its_lock(launchdarkly: Vendor) -> None:
+    """Nobody ended the request: the next writer waits until the lease has run out, and does not overlap it."""
+    launchdarkly.put(FLAG)
+    lock = MemoryLock()
+    writer = FlagWriter(launchdarkly.control(api_timeout=0.5), lock=lock, wait=0.1)
+    fault = launchdarkly.emulator.faults.add("/api/v2/flags/*", method="PATCH", hang=True, times=1)
+    with pytest.raises(Unavailable, match="may still land"):
+        writer.apply(SetOn("model", on=False), by="ann")
+    with pytest.raises(LockBusy):
+        writer.apply(SetOn("model", on=False), by="bob")
+    launchdarkly.emulator.faults.clear(fault)
 
 
 def test_a_write_that_never_arrived_is_not_reported(launchdarkly: Vendor, writer: FlagWriter) -> None:

@@ -23,6 +23,7 @@ class Script:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.over = threading.Event()
 
     def next(self, asked: str) -> Answer:
         self.asked.append(asked)
@@ -35,6 +36,7 @@ def served(script: Script) -> Iterator[str]:
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, headers = script.next(f"{self.command} {self.path}")
+            script.over.wait(float(headers.get("Wait", 0)))
             if not status:
                 self.connection.close()
                 return
@@ -54,6 +56,7 @@ def served(script: Script) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        script.over.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -113,6 +116,33 @@ def test_a_write_is_sent_once(rest, answer):
     with served(script) as url, pytest.raises(VendorUnavailable):
         rest(url).send("PATCH", "/flags/a", json={})
     assert script.asked == ["PATCH /flags/a"]
+
+
+SLOW: Answer = (200, {"Wait": "1"})
+
+
+@pytest.mark.parametrize(("answer", "pending"), [(SLOW, True), ((504, {}), True), (DOWN, False), (GONE, False)])
+def test_a_write_that_may_still_happen(rest, answer, pending):
+    """Given up before the vendor did (a timeout here, or of its gateway) is not the same as ended."""
+    with served(Script(answer)) as url, pytest.raises(VendorUnavailable) as caught:
+        rest(url, timeout=0.1).send("PATCH", "/flags/a", json={})
+    assert caught.value.pending is pending
+
+
+def test_a_read_leaves_nothing_behind(rest):
+    """A read that was given up changes nothing later."""
+    with served(Script(SLOW)) as url, pytest.raises(VendorUnavailable) as caught:
+        rest(url, timeout=0.1).get("/flags")
+    assert not caught.value.pending
+
+
+def test_nobody_there_leaves_nothing_behind(rest):
+    """A write that never left is not on its way."""
+    with served(Script(OK)) as url:
+        pass
+    with pytest.raises(VendorUnavailable) as caught:
+        rest(url).send("PATCH", "/flags/a", json={})
+    assert not caught.value.pending
 
 
 def test_a_write_waits_for_a_short_rate_limit(rest):

@@ -15,7 +15,7 @@ from flagbrake.control.writer import FlagWriter
 from flagbrake.errors import FlagbrakeError, NotFound, Unavailable
 from flagbrake.model.clause import Attribute, Clause, Op
 from flagbrake.model.flag import Flag, Prerequisite, Rule, Targets, Variant, ramp
-from flagbrake.model.state import Change, Create, FlagState, Replace, SetOn, SetTargets
+from flagbrake.model.state import Archive, Change, Create, FlagState, Replace, SetOn, SetTargets
 from flagbrake.model.values import FlagKind
 from flagbrake.store import open_store
 from flagbrake_unleash.control import UnleashControl
@@ -236,6 +236,16 @@ def test_a_request_that_lands_late_takes_nothing_from_the_next_writer(quick_vend
         between.let_go()
         assert named(after.result(50)) == {"cid", "ann", "next"}
         assert named(control.read("late-landing")) == {"cid", "ann", "next"}
+
+
+def test_an_archiving_that_nobody_answers(quick_vendor: Vendor, tmp_path: Path) -> None:
+    """A feature that is not there after it is archived; one that still is was not, and that is said."""
+    with desk(quick_vendor, tmp_path) as at:
+        for fault, gone in ((Fault.UNANSWERED, True), (Fault.LOST, False)):
+            quick_vendor.back.put(text(key := f"archived-{fault.value}"))
+            said = at.cut(0, fault, lambda key=key: at.writer.apply(Archive(key), by="ann"))
+            assert said.flag.archived if isinstance(said, FlagState) else not gone
+            assert isinstance(said, FlagState if gone else Unavailable)
 
 
 def comparable(state: FlagState) -> object:

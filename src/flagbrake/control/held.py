@@ -28,7 +28,7 @@ class Held:
 
     def __init__(self, lock: Lock, lease: Lease, *, ttl: float, clock: Clock, since: tuple[float, datetime]) -> None:
         self.lease = lease
-        #: True once a call was left running: the lease is then not given back, so that a successor waits it out.
+        #: True while a write may still land: the lease is then not given back, so that a successor waits it out.
         self.abandoned = False
         self._lock = lock
         self._ttl = ttl
@@ -88,7 +88,7 @@ class Held:
             raise
 
     def give_back(self) -> None:
-        """Release it, unless a call is still running."""
+        """Release it, unless a write may still land."""
         if self.abandoned:
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from flagbrake.control import changes
@@ -163,10 +164,13 @@ class FlagWriter:
         def request() -> FlagState:
             return self.control.apply(change, expected=expected, by=by, comment=reason)
 
+        pending = False
         try:
             return held.run(f"apply-{change.key}", request, within=self._request)
         except (Overdue, Unavailable) as error:
             _log.warning("no answer to a write of flag %s, reading back: %s", change.key, error)
+            pending = isinstance(error, Unavailable) and error.pending
+            held.abandoned |= pending
         except FlagbrakeError as error:
             self._record_result(change, "refused", by, reason, before.flag if before else None, None, str(error))
             raise
@@ -174,7 +178,12 @@ class FlagWriter:
             _log.exception("the control failed in a write of flag %s, reading back", change.key)
         after = self._read_after_silence(change)
         meant = self._spelt(change, meant)
+        if after is None and before is not None and isinstance(change, Archive):
+            # Vendors stop showing what is archived.
+            after = replace(before, flag=replace(before.flag, archived=True), read_at=self._clock.now())
         if after is not None and not changes.difference(after.flag, meant, change):
+            if pending:
+                held.abandoned = False  # it has landed
             return after
         outcome, same = "unconfirmed", before is not None and after is not None and after.version == before.version
         if same or (before is None and after is None):

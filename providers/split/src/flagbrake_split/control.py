@@ -235,13 +235,7 @@ class SplitControl(FlagControl):
     def _archive(self, key: str, words: Words) -> None:
         """Split archives in all environments at once. Where another one has the flag, it is taken out of this one."""
         act = self._api.remove_definition if self._is_elsewhere(key) else self._api.archive
-        try:
-            act(key, words)
-        except VendorUnavailable:
-            # The answer may be lost and the deed done.
-            with contextlib.suppress(NotFound):
-                self._api.definition(key)
-                raise
+        act(key, words)
 
     def _is_elsewhere(self, key: str) -> bool:
         for environment in self._api.other_environments():

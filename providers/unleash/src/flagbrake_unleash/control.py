@@ -49,9 +49,8 @@ _log = logging.getLogger("flagbrake.unleash")
 #: The links to a feature that are ours begin so: they hold the reason for which it is off.
 _REASON: Final = "Off: "
 
-
-#: Seconds to wait for the answer to a write. Longer than core waits: a request that is given up may still land, and
-#: only core, when it gives up, keeps the flag's lock from the next writer until that is unlikely.
+#: Seconds to wait for the answer to a write. Longer than core waits, and than a read may take: a change takes several
+#: requests, and giving one up leaves half of it.
 _PATIENCE: Final = 30.0
 
 
