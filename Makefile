@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROVIDERS := providers/sql providers/launchdarkly providers/split providers/unleash
 MANIFESTS := pyproject.toml $(PROVIDERS:%=%/pyproject.toml) contract_tests/pyproject.toml
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: demo test check bench wheels docs peers clean
 

@@ -10,6 +10,7 @@ import pytest
 from tests.launchdarkly.vendor import Vendor, vendor
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker process has the emulator of a class, and so all tests that need it."""
     here = Path(__file__).parent

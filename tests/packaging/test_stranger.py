@@ -45,6 +45,10 @@ class Followed:
     printed: dict[str, str]
 
 
+# The page is followed once, by one worker.
+pytestmark = pytest.mark.xdist_group("stranger")
+
+
 @pytest.fixture(scope="module")
 def followed(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Followed:
     """The page, followed to its end as a reader does: files saved, commands typed."""

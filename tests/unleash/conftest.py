@@ -11,6 +11,7 @@ from tests.unleash.harnesses import Vendor, vendor
 from tests.unleash.servers import needed
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker process has the server, and so all tests that need it."""
     here = Path(__file__).parent

@@ -166,11 +166,13 @@ def lifecycle_no_socket_left(h: Harness) -> None:
 
 
 def _start_and_stop(h: Harness, seen: Callable[[], set[T]]) -> Callable[[], None]:
+    patience = iter((1, 2, 5))
+
     def step() -> None:
         before = seen()
         with h.session() as session:
             session.provider.shutdown()
-            wait(lambda: seen() <= before, min(h.patience, 5))
+            wait(lambda: seen() <= before, min(h.patience, next(patience)))
 
     return step
 
