@@ -1,4 +1,4 @@
-"""What several rooms' tests need: databases."""
+"""What several rooms' tests need: databases, and patience."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flagbrake.store import open_store
 from tests.support.places import Place
 from tests.support.servers import PostgreSQL, shared, temporary
+
+# A busy machine is no finding: no test is about time.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -212,7 +212,7 @@ def test_a_message_that_follows_on_nothing(account: Vendor, agent: Watched) -> N
     plane = emulator.state.planes[ENVIRONMENT]
     old = {**emulator.state.split(plane, plane.live["model"]), "defaultTreatment": "three", "killed": True}
     number = emulator.change_number(ENVIRONMENT)
-    for before in (number - 7, number + 7):
+    for before in (number - 7, number + 60_000):  # which the next change will not be: its number is a time in ms
         update = wire.split_update(number + 1, before=before, split={**old, "changeNumber": number + 1})
         emulator.hub.publish(topic(ENVIRONMENT, "splits"), wire.message(topic(ENVIRONMENT, "splits"), update, now=1))
     put(emulator, "one", "last")

@@ -214,7 +214,7 @@ def test_a_damaged_kill_can_be_lifted_by_its_id(store: Store, damage):
 _IDS = itertools.count()
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 4))
 def test_no_flipped_bit_of_a_document_resurrects(store: Store, damage, where, bit):
     """Any one changed character of the document: still killed, and marked."""
