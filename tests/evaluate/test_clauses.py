@@ -176,6 +176,8 @@ def test_where_attributes_are_read():
         ("org:name", {"org": {"name": "v"}}),
         ("org:targetingKey", {"org": {"targetingKey": "v"}}),
         ("org:/unit/id", {"org": {"unit": {"id": "v"}}}),
+        ("/user:name", {"user": {"name": "v"}}),
+        ("/user:/unit/id", {"user": {"unit": {"id": "v"}}}),
     ]:
         assert matches(Op.IN, ["v"], attributes, attribute=attribute)
         assert not matches(Op.IN, ["v"], {"b": "v", "name": "v"}, attribute=attribute)

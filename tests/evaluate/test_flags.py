@@ -149,6 +149,11 @@ def test_targets_of_several_kinds():
     assert answer(flag, EvaluationContext(None, org))[0] == "a"
     assert answer(flag, EvaluationContext("u2", {"org": "acme"}))[0] == "b"
     assert answer(flag, EvaluationContext("acme"))[0] == "c"
+    beside = Flag(
+        "f", FlagKind.STRING, variants, "c", targets=(Targets("a", ("dana",), "/user"), Targets("b", ("u1",)))
+    )
+    assert answer(beside, EvaluationContext("u1", {"user": {"targetingKey": "dana"}}))[0] == "a"
+    assert answer(beside, EvaluationContext("dana"))[0] == "c"
     assert answer(Flag("f", FlagKind.STRING, variants, "c", targets=targets[1:]), EvaluationContext("u2"))[0] == "b"
 
 

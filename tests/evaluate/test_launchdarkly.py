@@ -110,6 +110,8 @@ def test_halves_of_letters_are_said():
         ("org:country", {"org": {"country": "DE"}}, None),
         ("org:country", {"org": {"country": "DE", "targetingKey": "acme"}}, "DE"),
         ("org:/site/city", {"org": {"site": {"city": "X", "targetingKey": "in"}, "targetingKey": "acme"}}, None),
+        ("/user:country", {"user": {"country": "DE"}, "country": "FR"}, None),
+        ("/user:country", {"user": {"country": "DE", "targetingKey": "dana"}}, "DE"),
         ("at", {"at": datetime(2026, 1, 31, tzinfo=UTC)}, "2026-01-31T00:00:00+00:00"),
         ("n", {"n": Decimal("18.5")}, 18.5),
         ("n", {"n": float("nan")}, None),

@@ -202,16 +202,19 @@ def test_scopes_of_a_flag_come_from_manifest_and_context():
             ScopeAttribute(ScopeKind.TENANT, Attribute(("tenantId",))),
             ScopeAttribute(ScopeKind.VERSION, Attribute.parse("app:/build/version")),
             ScopeAttribute(ScopeKind.SERVICE, Attribute()),
+            ScopeAttribute(ScopeKind.TENANT, Attribute.parse("/user:team")),
             ScopeAttribute(ScopeKind.MODEL, Attribute(("absent",))),
         ),
     )
     assert [str(s) for s in flag_scopes("agents.refunds", declaration)] == ["flag:agents.refunds", "agent:refunds"]
-    context = EvaluationContext("svc", {"tenantId": ["acme", 7], "app": {"build": {"version": "1.2"}}})
+    attributes = {"tenantId": ["acme", 7], "app": {"build": {"version": "1.2"}}, "user": {"team": "red"}}
+    context = EvaluationContext("svc", attributes)
     assert [str(s) for s in context_scopes(declaration, context)] == [
         "tenant:acme",
         "tenant:7",
         "version:1.2",
         "service:svc",
+        "tenant:red",
     ]
     assert context_scopes(declaration, None) == ()
     assert context_scopes(declaration, EvaluationContext(None, {"app": "no mapping"})) == ()

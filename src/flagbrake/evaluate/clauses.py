@@ -21,6 +21,7 @@ from flagbrake.model.clause import (
     OnMissing,
     Op,
     Semantics,
+    structure_of,
 )
 
 
@@ -55,7 +56,7 @@ def reader(attribute: Attribute, contexts: Contexts = Contexts.OPEN) -> Read:
         from flagbrake.evaluate.vendors import launchdarkly  # few have flags of its dialect
 
         return launchdarkly.reader(attribute)
-    path = attribute.path if attribute.kind == USER else (attribute.kind, *attribute.path)
+    path = attribute.path if attribute.kind == USER else (structure_of(attribute.kind), *attribute.path)
     if path == (TARGETING_KEY,):
         return lambda key, _attributes: key or None
     first, *rest = path

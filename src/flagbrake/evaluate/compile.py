@@ -11,7 +11,7 @@ from openfeature.flag_evaluation import Reason
 from flagbrake.evaluate.bucketing import algorithm
 from flagbrake.evaluate.clauses import Predicate, Rules, all_of
 from flagbrake.evaluate.serving import Answer, Inside, Served, facts, off, one, passing, position, serve
-from flagbrake.model.clause import TARGETING_KEY, USER
+from flagbrake.model.clause import TARGETING_KEY, USER, structure_of
 from flagbrake.model.flag import Flag, KeySet, Prerequisite, Rule, Segment, SegmentRule
 from flagbrake.model.values import WHOLE
 
@@ -107,7 +107,7 @@ def _targets(flag: Flag) -> Targeted | None:
 
 def key_of(kind: str, attributes: Mapping[str, Any]) -> str | None:
     """The key of the context of another kind, ``None`` where there is none."""
-    nested = attributes.get(kind)
+    nested = attributes.get(structure_of(kind))
     found = nested.get(TARGETING_KEY) if isinstance(nested, Mapping) else None
     return found if isinstance(found, str) and found else None
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from openfeature.evaluation_context import EvaluationContext
 
-from flagbrake.model.clause import TARGETING_KEY, USER, Attribute
+from flagbrake.model.clause import TARGETING_KEY, USER, Attribute, structure_of
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration
 
@@ -58,7 +58,7 @@ def _read(context: EvaluationContext, attribute: Attribute) -> Any:
     path = attribute.path
     value: Any = context.attributes
     if attribute.kind != USER:
-        value = value.get(attribute.kind)
+        value = value.get(structure_of(attribute.kind))
     elif path == (TARGETING_KEY,):
         return context.targeting_key
     for part in path:

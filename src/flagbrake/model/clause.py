@@ -11,6 +11,13 @@ from typing import Any, Final
 TARGETING_KEY: Final = "targetingKey"
 #: The context kind of the evaluation context itself.
 USER: Final = "user"
+#: The kind of a structure at the attribute ``user``, whose own name is taken by the evaluation context.
+USER_STRUCTURE: Final = "/user"
+
+
+def structure_of(kind: str) -> str:
+    """The attribute at which contexts of another kind stand."""
+    return USER if kind == USER_STRUCTURE else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,8 @@ class Attribute:
 
     Kind ``user`` is the evaluation context itself. Any other kind ``K`` is the nested structure found at
     the attribute ``K``, whose own key is its ``targetingKey`` entry: one rule for LaunchDarkly's
-    multi-kind contexts. A one-element path is looked up literally (dots have no meaning).
+    multi-kind contexts. The structure at the attribute ``user`` is of kind ``/user``, for vendors whose unit is
+    no user. A one-element path is looked up literally (dots have no meaning).
     """
 
     path: tuple[str, ...] = (TARGETING_KEY,)

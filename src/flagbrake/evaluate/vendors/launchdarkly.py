@@ -8,6 +8,8 @@ Source of every rule: launchdarkly-server-sdk 9.18, ``impl/evaluator_common.py``
   :data:`NOBODY` and the context is anonymous.
 * An attribute ``K`` that is a structure with a ``targetingKey`` is also a context of kind ``K``. A context
   of nothing but such structures, without a targeting key, has no kind ``user``.
+* Where the unit is of another kind in LaunchDarkly, kind ``user`` is that kind all the same, and a structure at
+  the attribute ``user`` is of kind ``/user``; it alone, without a targeting key, does not keep the unit away.
 * ``anonymous`` is false unless it is a boolean that says otherwise; ``name`` is a text or absent; ``kind`` is
   the list of all kinds there are. Attributes ``key``, ``kind`` and ``_meta`` are read as ``key_``, ``kind_``
   and ``_meta_``, and ``privateAttributes`` (a list of texts) is none.
@@ -28,7 +30,7 @@ from openfeature.exception import InvalidContextError
 
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate.bucketing import Algorithm, Place, Position, register
-from flagbrake.model.clause import TARGETING_KEY, USER, Attribute
+from flagbrake.model.clause import TARGETING_KEY, USER, USER_STRUCTURE, Attribute, structure_of
 from flagbrake.model.flag import Bucketing
 from flagbrake.model.values import WHOLE
 
@@ -90,8 +92,9 @@ def key_of(kind: str, key: str | None, attributes: Mapping[str, Any]) -> str | N
 
 
 def _other(kind: str, attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    found = attributes.get(kind)
-    return found if isinstance(found, Mapping) and _is_kind(kind) and _keyed(found) else None
+    found = attributes.get(structure_of(kind))
+    known = kind == USER_STRUCTURE or _is_kind(kind)
+    return found if isinstance(found, Mapping) and known and _keyed(found) else None
 
 
 def _keyed(value: Mapping[str, Any]) -> bool:
@@ -121,6 +124,8 @@ def _has_user(attributes: Mapping[str, Any]) -> bool:
 
 def _kinds(key: str | None, attributes: Mapping[str, Any]) -> list[str]:
     others = _others(attributes)
+    if _other(USER_STRUCTURE, attributes) is not None:
+        others.append(USER_STRUCTURE)
     return [USER, *others] if key or _has_user(attributes) else others
 
 
@@ -262,7 +267,7 @@ def _place(bucketing: Bucketing, owner: str) -> Position:
         if unit is None:
             return _STRANGER
         if not by_key:
-            unit = kind if by_kind else read(key, attributes)
+            unit = structure_of(kind) if by_kind else read(key, attributes)
         if isinstance(unit, bool) or not isinstance(unit, (str, int)):
             return _UNNAMED
         try:
