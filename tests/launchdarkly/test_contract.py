@@ -41,6 +41,17 @@ class TestGuardedLaunchDarkly(ProviderContract, EventsContract):
             yield made
 
 
+class TestLaunchDarklyOfAgents(KillContract, ControlContract):
+    """LaunchDarkly, its targeting keys those of contexts of kind ``agent``."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def harness(cls) -> Iterator[Harness]:
+        """One for all rules."""
+        with launchdarkly_harness(kind="agent") as made:
+            yield made
+
+
 class TestRealLaunchDarkly(ProviderContract, EventsContract, KillContract, ControlContract):
     """LaunchDarkly itself: a scratch project of an account, named by LAUNCHDARKLY_CONTRACT_*; else not collected."""
 

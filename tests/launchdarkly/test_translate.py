@@ -68,15 +68,16 @@ def severities(done):
 # --- round trips -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("unit", ["user", "device"])
 @pytest.mark.parametrize("seed", range(40))
-def test_what_was_read_is_written_and_read_again(seed):
+def test_what_was_read_is_written_and_read_again(seed, unit):
     """To the model, back, and again: from the first writing on nothing moves. That it means the same is the twin's."""
-    read = environment_from_sdk(worlds.environment(Random(seed))).result
-    written = environment_to_sdk(read.flags, read.segments)
-    again = environment_from_sdk(json.loads(json.dumps(written.result)))
-    once_more = environment_to_sdk(again.result.flags, again.result.segments)
+    read = environment_from_sdk(worlds.environment(Random(seed)), unit=unit).result
+    written = environment_to_sdk(read.flags, read.segments, unit=unit)
+    again = environment_from_sdk(json.loads(json.dumps(written.result)), unit=unit)
+    once_more = environment_to_sdk(again.result.flags, again.result.segments, unit=unit)
     assert once_more.result == written.result
-    third = environment_from_sdk(once_more.result).result
+    third = environment_from_sdk(once_more.result, unit=unit).result
     assert (third.flags, third.segments) == (again.result.flags, again.result.segments)
 
 

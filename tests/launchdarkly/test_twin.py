@@ -47,6 +47,15 @@ def test_fifteen_thousand_pairs_agree():
     assert done.written_back > 1000
 
 
+def test_units_of_another_kind_agree():
+    """With ``context_kind`` the kinds of the documents are read as those of the model, and written back."""
+    done = compare(12_000, seed=11, unit="device")
+    assert not done.wrong, done.wrong[0]
+    least = {"FALLTHROUGH": 1000, "RULE_MATCH": 500, "TARGET_MATCH": 50, "NO_TARGETING_KEY": 5}
+    assert not {reason: done.reasons[reason] for reason, times in least.items() if done.reasons[reason] < times}
+    assert done.written_back > 300
+
+
 @pytest.mark.parametrize(
     "otherwise",
     [

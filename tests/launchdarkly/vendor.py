@@ -31,7 +31,9 @@ Wrap = Callable[[FeatureProvider], FeatureProvider]
 class Vendor:
     """One emulated account, and everything made over it."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, kind: str = "user", **options: Any) -> None:
+        #: The context kind that targeting keys belong to.
+        self.kind = kind
         self.emulator = LaunchDarklyEmulator(environment=ENVIRONMENT, **options)
         self.providers: list[LaunchDarklyProvider] = []
         self._names: dict[str, tuple[str, ...]] = {}
@@ -47,6 +49,7 @@ class Vendor:
             "base_uri": url,
             "stream_uri": url,
             "events_uri": url,
+            "context_kind": self.kind,
             **quick,
             **options,
         }
@@ -62,6 +65,7 @@ class Vendor:
             "project_key": self.emulator.account.project,
             "environment_key": ENVIRONMENT,
             "api_timeout": 2.0,
+            "context_kind": self.kind,
             **options,
         }
         return LaunchDarklyControl(ApiOptions(**settings), project="contract", environment=ENVIRONMENT)
@@ -72,7 +76,7 @@ class Vendor:
         """Seed a flag; also under keys that LaunchDarkly's own API would not take."""
         account = self.emulator.account
         self._names[flag.key] = flag.variant_names
-        document = flag_to_sdk(flag, names=self._names).result
+        document = flag_to_sdk(flag, names=self._names, unit=self.kind).result
         document.pop("version")
         if _of_the_story(flag.default):
             document["fallthrough"]["rollout"]["seed"] = _STORY_SEED
@@ -166,9 +170,9 @@ def vendor(**options: Any) -> Iterator[Vendor]:
 
 
 @contextmanager
-def harness(wrap: Wrap = lambda provider: provider) -> Iterator[Harness]:
+def harness(wrap: Wrap = lambda provider: provider, **options: Any) -> Iterator[Harness]:
     """For the contract."""
-    with vendor() as made, silent() as port:
+    with vendor(**options) as made, silent() as port:
         soon = str(int((time.time() + 3600) * 1000))
         control = made.control()
         with Harness(

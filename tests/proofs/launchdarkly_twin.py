@@ -6,7 +6,8 @@ and are asked through a Ruleset. The real SDK holds the original in its feature 
 context that our provider would send. Value, type of value, variant, reason, rule and prerequisite must agree.
 Of every fifth environment the model is also written back, and the SDK is asked with what was written.
 
-What our provider makes of the SDK's answer is compared as well.
+What our provider makes of the SDK's answer is compared as well. With ``unit`` (the option ``context_kind``) the
+same environments are met by units of another kind, beside whom users stand as structures.
 
 Left out are circles, which LaunchDarkly's management API does not let in: of segments (our ruleset refuses the
 segments, the SDK the flags that ask them), of prerequisites where a flag that is off interrupts them, and flags
@@ -65,12 +66,12 @@ class Result:
 class Theirs:
     """The real SDK over a feature store that we fill."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "user") -> None:
         logging.getLogger("ldclient").setLevel(logging.CRITICAL + 1)
         self._store = InMemoryFeatureStore()
         self._store.init({FEATURES: {}, SEGMENTS: {}})
         self._client = LDClient(Config("sdk-key", use_ldd=True, feature_store=self._store, send_events=False))
-        self._context = context_maker()
+        self._context = context_maker(unit)
 
     def hold(self, world: Mapping[str, Any]) -> None:
         """Replace everything."""
@@ -86,9 +87,9 @@ class Theirs:
         self._client.close()
 
 
-def ours_of(world: Mapping[str, Any]) -> tuple[Ruleset, Any]:
+def ours_of(world: Mapping[str, Any], unit: str) -> tuple[Ruleset, Any]:
     """The world in our words, through the JSON form, and what was lost."""
-    done = environment_from_sdk(loads(json.dumps(world)))
+    done = environment_from_sdk(loads(json.dumps(world)), unit=unit)
     flags = {k: flag_from_data(loads(dumps(flag_to_data(f)))) for k, f in done.result.flags.items()}
     segments = {k: segment_from_data(loads(dumps(segment_to_data(s)))) for k, s in done.result.segments.items()}
     assert not done.result.refused, done.result.refused
@@ -149,17 +150,17 @@ def told(received: Known, asked: tuple[Any, int | None, dict[str, Any]]) -> Answ
     return made.variant, str(made.reason), made.metadata.get("rule"), made.metadata.get("prerequisite")
 
 
-def deals_by_key(world: Mapping[str, Any], key: str, seen: frozenset[str] = frozenset()) -> bool:
-    """May a rollout by the key of users have decided, here or in a flag that this one asks?"""
+def deals_by_key(world: Mapping[str, Any], key: str, unit: str, seen: frozenset[str] = frozenset()) -> bool:
+    """May a rollout by the unit's key have decided, here or in a flag that this one asks?"""
     flag = world["flags"].get(key)
     if flag is None or key in seen:
         return False
     for served in (flag["fallthrough"], *flag["rules"]):
         rollout = served.get("rollout", {})
         by_key = rollout.get("kind") == "experiment" or rollout.get("bucketBy", "key") in {"key", "/key"}
-        if rollout and by_key and rollout.get("contextKind", "user") == "user":
+        if rollout and by_key and rollout.get("contextKind", "user") == unit:
             return True
-    return any(deals_by_key(world, asked["key"], seen | {key}) for asked in flag.get("prerequisites", []))
+    return any(deals_by_key(world, asked["key"], unit, seen | {key}) for asked in flag.get("prerequisites", []))
 
 
 def same(ours: Answer, theirs: Answer, kind: Any) -> bool:
@@ -173,32 +174,41 @@ def same(ours: Answer, theirs: Answer, kind: Any) -> bool:
     return type(ours[0]) is type(value) and bool(ours[0] == value)
 
 
-def compare(pairs: int, seed: int, *, until_wrong: bool = False) -> Result:
+def compare(pairs: int, seed: int, *, until_wrong: bool = False, unit: str = "user") -> Result:
     """Ask ``pairs`` pairs of both, or until they disagree."""
-    random, result, theirs = Random(seed), Result(), Theirs()
+    random, result, theirs = Random(seed), Result(), Theirs(unit)
     try:
         number = 0
         while result.pairs < pairs and not (until_wrong and result.wrong):
             number += 1
             world = worlds.circle(random) if random.random() < 0.01 else worlds.environment(random)
-            _compare_world(world, random, theirs, result, pairs, write_back=number % WRITTEN_BACK == 0)
+            _compare_world(world, random, theirs, result, pairs, unit=unit, write_back=number % WRITTEN_BACK == 0)
     finally:
         theirs.close()
     return result
 
 
 def _compare_world(
-    world: Mapping[str, Any], random: Random, theirs: Theirs, result: Result, pairs: int, *, write_back: bool
+    world: Mapping[str, Any],
+    random: Random,
+    theirs: Theirs,
+    result: Result,
+    pairs: int,
+    *,
+    unit: str,
+    write_back: bool,
 ) -> None:
-    rules, done = ours_of(world)
+    rules, done = ours_of(world, unit)
     result.losses.update(str(loss.severity) for loss in done.losses)
     if any(loss.severity is Severity.EDGE and "equals" in loss.effect for loss in done.losses):
         return  # a clause on a list or an object, which the report says cannot be compared with here
-    contexts = [worlds.context(random) for _ in range(CONTEXTS_PER_WORLD)]
+    if unit != "user" and any(loss.severity is Severity.ANSWERS for loss in done.losses):
+        return  # the word for the unit's kind is looked at otherwise than by comparing it whole
+    contexts = [_met_by(worlds.context(random), unit) for _ in range(CONTEXTS_PER_WORLD)]
     theirs.hold(world)
     given: list[tuple[str, EvaluationContext, tuple[Any, ...]]] = []
     for key, flag in world["flags"].items():
-        known, received = done.result.flags[key], Known(FEATURES.decode(flag))
+        known, received = done.result.flags[key], Known(FEATURES.decode(flag), unit)
         placed = _placed(flag)
         for context in contexts[: max(pairs - result.pairs, 0)]:
             result.pairs += 1
@@ -209,13 +219,27 @@ def _compare_world(
             if placed and asked[2]["kind"] != "ERROR" and told(received, asked) != other[1:]:
                 result.wrong.append(_told(world, key, context, ("provider", told(received, asked)), other))
             if mine == ("no targeting key",):
-                right = not context.targeting_key and deals_by_key(world, key)
+                right = not context.targeting_key and deals_by_key(world, key, unit)
                 other = mine if right else other
             result.reasons[asked[2]["kind"] if mine != ("no targeting key",) else "NO_TARGETING_KEY"] += 1
             if mine != other and not (len(mine) == len(other) and same(mine, other, known.kind)):
                 result.wrong.append(_told(world, key, context, mine, other))
     if write_back:
-        _compare_written(world, done.result, given, theirs, result)
+        _compare_written(world, done.result, given, theirs, result, unit)
+
+
+def _met_by(context: EvaluationContext, unit: str) -> EvaluationContext:
+    """The same context where the unit is of another kind: what was the structure of that kind is a user's.
+
+    A context of nothing but structures cannot be told from one of a unit where one of them is a user's.
+    """
+    if unit == "user" or unit not in context.attributes:
+        return context
+    attributes = dict(context.attributes)
+    other = attributes.pop(unit)
+    return EvaluationContext(
+        context.targeting_key, {**attributes, "user": other} if context.targeting_key else attributes
+    )
 
 
 def _count_clause(flag: Any, context: EvaluationContext, rules: Ruleset, random: Random, result: Result) -> None:
@@ -230,8 +254,10 @@ def _count_clause(flag: Any, context: EvaluationContext, rules: Ruleset, random:
     result.clauses[(str(clause.op), matched)] += 1
 
 
-def _compare_written(world: Mapping[str, Any], read: Any, given: Any, theirs: Theirs, result: Result) -> None:
-    written = environment_to_sdk(read.flags, read.segments)
+def _compare_written(
+    world: Mapping[str, Any], read: Any, given: Any, theirs: Theirs, result: Result, unit: str
+) -> None:
+    written = environment_to_sdk(read.flags, read.segments, unit=unit)
     if any(loss.severity is not Severity.NOTE for loss in written.losses):
         return
     theirs.hold(loads(json.dumps(written.result)))

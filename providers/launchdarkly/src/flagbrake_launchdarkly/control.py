@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -44,6 +45,7 @@ from flagbrake_launchdarkly.api import Api
 from flagbrake_launchdarkly.documents import (
     Json,
     flag_of,
+    kinds_named,
     names_in,
     native_of,
     targets_with_names,
@@ -52,6 +54,7 @@ from flagbrake_launchdarkly.documents import (
 from flagbrake_launchdarkly.options import ApiOptions
 from flagbrake_launchdarkly.patches import Instruction, Variations
 from flagbrake_launchdarkly.translate import flag_from_sdk, flag_to_sdk, segment_from_rest
+from flagbrake_launchdarkly.translate.kinds import Kinds
 
 _BY: Final = re.compile(r"(?P<why>.*?) ?\[flagbrake: (?P<by>[^\]]*)\]\Z", re.DOTALL)
 _COMMENT: Final = 1000
@@ -76,6 +79,7 @@ class LaunchDarklyControl(FlagControl):
         self._api = Api(options)
         self._here = options.environment_key
         self._names_travel = options.variant_names
+        self._kinds = Kinds(options.context_kind)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -96,10 +100,14 @@ class LaunchDarklyControl(FlagControl):
 
     def segments(self) -> Iterator[Segment]:
         """All segments; of a big segment only what its rules say."""
-        return (segment_from_rest(rep).result for rep in self._api.segments())
+        return (segment_from_rest(rep, unit=self._kinds.unit).result for rep in self._api.segments())
 
     def remarks(self) -> Iterator[Remark]:
-        """May the token write here, and does the environment demand approvals, by which a kill would be refused?"""
+        """May the token write here, would a kill be refused, and do the flags name units as agents are named?"""
+        yield from self._permissions()
+        yield from self._units()
+
+    def _permissions(self) -> Iterator[Remark]:
         approvals = self._api.environment_rep().get("approvalSettings") or {}
         if approvals.get("required"):
             yield Remark(
@@ -118,6 +126,19 @@ class LaunchDarklyControl(FlagControl):
             return
         except NotAllowed as error:
             yield Remark(error.fact, fine=False, cure=error.cure)
+
+    def _units(self) -> Iterator[Remark]:
+        unit = self._kinds.unit
+        configs = (rep.get("environments", {}).get(self._here) or {} for rep in self._api.flags(whole=True))
+        named = Counter(kind for config in configs for kind in kinds_named(config))
+        if named and unit not in named:
+            others = ", ".join(f"'{kind}' ({count})" for kind, count in named.most_common())
+            yield Remark(
+                f"no flag in '{self._here}' names units of kind '{unit}', as which agents are evaluated "
+                f"(context_kind); flags that name other kinds: {others}.",
+                fine=False,
+                cure=f'context_kind = "{named.most_common(1)[0][0]}", unless contexts bring that kind along',
+            )
 
     def history(self, key: str, limit: int = 20) -> Iterator[VendorEntry]:
         """LaunchDarkly's audit log about a flag in this environment, newest first."""
@@ -167,8 +188,8 @@ class LaunchDarklyControl(FlagControl):
     def spelt(self, flag: Flag) -> Flag:
         """The definition in LaunchDarkly's dialect, dealt by its hash."""
         names = {asked.flag: asked.variants for asked in flag.prerequisites}
-        written = flag_to_sdk(flag, names=names).result
-        shown = flag_from_sdk({**written, "deleted": False}, names=names).result
+        written = flag_to_sdk(flag, names=names, unit=self._kinds.unit).result
+        shown = flag_from_sdk({**written, "deleted": False}, names=names, unit=self._kinds.unit).result
         return replace(shown, tags=flag.tags, description=flag.description, archived=flag.archived)
 
     # --- one change -----------------------------------------------------------------------------------
@@ -179,7 +200,7 @@ class LaunchDarklyControl(FlagControl):
         key, variations = rep["key"], self._variations(rep)
         if isinstance(change, Replace):
             return self._replace(rep, change, said)
-        flag = flag_of(rep, self._here, self._names_for(rep))
+        flag = flag_of(rep, self._here, self._names_for(rep), self._kinds.unit)
         meant = intended(flag, change)
         if replace(meant, version=flag.version) == flag:
             return self._state(rep)
@@ -191,13 +212,16 @@ class LaunchDarklyControl(FlagControl):
                     wanted.append({"kind": "updateOffVariation", "variationId": variations.id(off_variant)})
             case SetDistribution(serve=serve, rule=rule, turn_on=turn_on):
                 self._refuse_release(key)
-                wanted = [*self._names(rep, variations), self._serve(rule, patches.serve(serve, variations))]
+                wanted = [
+                    *self._names(rep, variations),
+                    self._serve(rule, patches.serve(serve, variations, self._kinds)),
+                ]
                 if turn_on:
                     wanted.append({"kind": "turnFlagOn"})
             case SetTargets(targets=targets):
                 present = rep["environments"][self._here].get("contextTargets") or ()
                 named = targets_with_names(rep, self._here) if self._names_travel else None
-                wanted = [patches.targets(targets, present if named is None else named, variations)]
+                wanted = [patches.targets(targets, present if named is None else named, variations, self._kinds)]
             case Archive():
                 wanted = [{"kind": "archiveFlag"}]
         return self._state(self._api.instruct(key, wanted, said, here=not isinstance(change, Archive)))
@@ -225,10 +249,10 @@ class LaunchDarklyControl(FlagControl):
     def _create(self, flag: Flag, said: str) -> FlagState:
         _check(intended(None, Create(flag)))
         others = self._others(flag)
-        _check_sayable(flag, others)
+        self._check_sayable(flag, others)
         rep = self._api.create(_body(flag, flag.default if isinstance(flag.default, str) else flag.variants[0].name))
         names = flag.variant_names
-        wanted = patches.replaced(rep, self._here, flag, names, frozenset(), others)
+        wanted = patches.replaced(rep, self._here, flag, names, frozenset(), others, self._kinds)
         try:
             return self._state(self._api.instruct(flag.key, wanted, said))
         except (Unavailable, RetryLater):
@@ -247,10 +271,10 @@ class LaunchDarklyControl(FlagControl):
         _check(meant)
         others = self._others(meant)
         plan = patches.plan_variations(rep, self._here, names_in(rep, self._here), meant)
-        _check_sayable(meant, others)
+        self._check_sayable(meant, others)
         if plan.first:
             rep = self._api.instruct(rep["key"], list(plan.first), said, here=False)
-        wanted = patches.replaced(rep, self._here, meant, plan.names, plan.removed, others)
+        wanted = patches.replaced(rep, self._here, meant, plan.names, plan.removed, others, self._kinds)
         return self._state(self._api.instruct(rep["key"], wanted, said))
 
     def _put_anew(self, change: Replace, said: str) -> FlagState:
@@ -285,7 +309,7 @@ class LaunchDarklyControl(FlagControl):
     def _state(self, rep: Json, others: Mapping[str, Sequence[str]] | None = None) -> FlagState:
         if self._here not in rep.get("environments", {}):
             rep = self._flag(rep["key"])  # an answer to a write may leave environments out
-        flag = flag_of(rep, self._here, self._names_for(rep) if others is None else others)
+        flag = flag_of(rep, self._here, self._names_for(rep) if others is None else others, self._kinds.unit)
         version, native = version_of(rep, self._here), native_of(rep, self._here)
         return FlagState(self.ref(flag.key), flag, version, native, datetime.now(UTC))
 
@@ -310,6 +334,10 @@ class LaunchDarklyControl(FlagControl):
                 continue
         return found
 
+    def _check_sayable(self, flag: Flag, others: Mapping[str, Variations]) -> None:
+        names = {key: other.names for key, other in others.items()}
+        patches.refuse_losses(flag_to_sdk(flag, names=names, unit=self._kinds.unit))
+
     def _variations(self, rep: Json) -> Variations:
         return Variations(tuple(v["_id"] for v in rep["variations"]), names_in(rep, self._here))
 
@@ -318,10 +346,6 @@ def _check(flag: Flag) -> None:
     # What is written must be readable: the codec is stricter than the type checker.
     flag_from_data(flag_to_data(flag))
     check(flag)
-
-
-def _check_sayable(flag: Flag, others: Mapping[str, Variations]) -> None:
-    patches.refuse_losses(flag_to_sdk(flag, names={key: other.names for key, other in others.items()}))
 
 
 def _body(flag: Flag, on: str) -> Json:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from flagbrake.model.clause import USER
 from flagbrake.model.codec import checksum, dumps
 from flagbrake.model.flag import Flag
 from flagbrake_launchdarkly.names import DROPPED, dropped_of, name_targets, names_of, without_names
 from flagbrake_launchdarkly.translate import flag_from_rest
+from flagbrake_launchdarkly.translate.conditions import SEGMENT_MATCH
 
 Json = dict[str, Any]
 
@@ -51,8 +53,10 @@ def targets_with_names(rep: Mapping[str, Any], environment: str) -> list[Json] |
     return [*map(dict, without_names(config.get("contextTargets") or ())), *wanted, *marks]
 
 
-def flag_of(rep: Mapping[str, Any], environment: str, others: Mapping[str, Sequence[str]]) -> Flag:
-    """The flag as the model has it; ``others`` are the names of the variants of its prerequisites.
+def flag_of(rep: Mapping[str, Any], environment: str, others: Mapping[str, Sequence[str]], unit: str = USER) -> Flag:
+    """The flag as the model has it.
+
+    ``others`` are the names of the variants of its prerequisites, ``unit`` is the kind of the targeting key.
 
     Raises:
         InvalidInput: LaunchDarkly's own SDK could not evaluate it.
@@ -61,7 +65,8 @@ def flag_of(rep: Mapping[str, Any], environment: str, others: Mapping[str, Seque
     gone = dropped_of(present)
     listed = targets_with_names(rep, environment) or present.get("contextTargets") or ()
     config = {**present, "contextTargets": [t for t in listed if t.get("contextKind") != DROPPED]}
-    flag = flag_from_rest({**rep, "environments": {environment: config}}, environment, names=others).result
+    shown = {**rep, "environments": {environment: config}}
+    flag = flag_from_rest(shown, environment, names=others, unit=unit).result
     if not gone:
         return flag
     return replace(flag, variants=tuple(v for index, v in enumerate(flag.variants) if index not in gone))
@@ -79,6 +84,21 @@ def native_of(rep: Mapping[str, Any], environment: str) -> Json:
     config = rep["environments"][environment]
     mine = {name: config[name] for name in (*CONFIG, "version", "salt", "lastModified") if name in config}
     return {**{name: rep[name] for name in kept if name in rep}, "environments": {environment: mine}}
+
+
+def kinds_named(config: Mapping[str, Any]) -> frozenset[str]:
+    """The context kinds, as LaunchDarkly calls them, that an environment's targets, clauses and rollouts name."""
+    found = {USER for target in config.get("targets") or () if target["values"]}
+    listed = without_names(config.get("contextTargets") or ())
+    found.update(target.get("contextKind") or USER for target in listed if target["values"])
+    rules = config.get("rules") or ()
+    rollouts = [serve["rollout"] for serve in (config.get("fallthrough") or {}, *rules) if serve.get("rollout")]
+    found.update(rollout.get("contextKind") or USER for rollout in rollouts)
+    clauses = [clause for rule in rules for clause in rule.get("clauses") or ()]
+    # A segment is asked of no kind, and the attribute ``kind`` of all.
+    apart = [clause for clause in clauses if clause["op"] != SEGMENT_MATCH and clause["attribute"] != "kind"]
+    found.update(clause.get("contextKind") or USER for clause in apart)
+    return frozenset(found)
 
 
 def used_elsewhere(rep: Mapping[str, Any], environment: str) -> frozenset[int]:

@@ -29,7 +29,7 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "reconnect_max": "seconds after which a stream still cut is opened anew, whatever the SDK waits for (15)",
         "refused_delay": "seconds before the first new attempt after a refused key (5)",
         "refused_delay_max": "the longest pause between such attempts, in seconds (60)",
-        "context_kind": "the context kind that the targeting key belongs to (user)",
+        "context_kind": "the context kind that the targeting key belongs to, at agents and in what is written (user)",
         "private_attributes": "attributes that never leave this process, a list",
         "all_attributes_private": "no attribute leaves this process (false)",
         "payload_filter": "the key of a payload filter",
@@ -115,6 +115,7 @@ class ApiOptions:
     environment_key: str = ""
     api_timeout: float = 10.0
     variant_names: bool = True
+    context_kind: str = "user"
 
     @classmethod
     def read(cls, table: Mapping[str, Any], *, project: str, environment: str) -> ApiOptions:
@@ -172,5 +173,6 @@ _CONTROL: Final[Mapping[str, Check]] = MappingProxyType(
         "environment_key": text,
         "api_timeout": seconds,
         "variant_names": switch,
+        "context_kind": _kind,
     }
 )

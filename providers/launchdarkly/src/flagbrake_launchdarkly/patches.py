@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flagbrake.errors import Conflict, InvalidInput
@@ -15,6 +15,8 @@ from flagbrake.model.values import WHOLE
 from flagbrake_launchdarkly.documents import CONFIG, Json, used_elsewhere
 from flagbrake_launchdarkly.names import DROPPED, NAMES, name_targets
 from flagbrake_launchdarkly.translate import flag_to_sdk
+from flagbrake_launchdarkly.translate.kinds import Kinds, NoReference
+from flagbrake_launchdarkly.translate.writing import bucket_by
 
 Instruction = dict[str, Any]
 _ABSENT: Final = object()
@@ -35,11 +37,12 @@ class Variations:
             raise InvalidInput(f"There is no variant '{name}'.", cure=" or ".join(self.names)) from None
 
 
-def serve(what: Serve, variations: Variations) -> Instruction:
+def serve(what: Serve, variations: Variations, kinds: Kinds) -> Instruction:
     """What a rule or the default serves.
 
     Raises:
-        InvalidInput: an unknown variant, shares that are none, or a gate, which LaunchDarkly has not.
+        InvalidInput: an unknown variant, shares that are none, a unit that LaunchDarkly cannot name, or a gate,
+            which it has not.
     """
     if isinstance(what, str):
         return {"variationId": variations.id(what)}
@@ -53,23 +56,28 @@ def serve(what: Serve, variations: Variations) -> Instruction:
     for weight in what.weights:
         variation = variations.id(weight.variant)
         shares[variation] = shares.get(variation, 0) + weight.share
-    return {"rolloutWeights": shares, **_unit(what)}
+    return {"rolloutWeights": shares, **_unit(what, kinds)}
 
 
-def _unit(what: Distribution) -> Instruction:
-    attribute = what.bucketing.attribute
-    found: Instruction = {} if attribute.kind == USER else {"rolloutContextKind": attribute.kind}
-    if attribute.path != ("targetingKey",):
-        found["rolloutBucketBy"] = str(replace(attribute, kind=USER))
-    return found
+def _unit(what: Distribution, kinds: Kinds) -> Instruction:
+    try:
+        kind, reference = bucket_by(what.bucketing, kinds)
+    except NoReference as bad:
+        raise InvalidInput(f"LaunchDarkly cannot deal by '{what.bucketing.attribute}': {bad}.") from None
+    found: Instruction = {} if kind == USER else {"rolloutContextKind": kind}
+    return found if reference is None else {**found, "rolloutBucketBy": reference}
 
 
 def targets(
-    wanted: Sequence[Targets], context_targets: Sequence[Mapping[str, Any]], variations: Variations
+    wanted: Sequence[Targets], context_targets: Sequence[Mapping[str, Any]], variations: Variations, kinds: Kinds
 ) -> Instruction:
-    """All targets anew; what stands for names stays."""
+    """All targets anew; what stands for names stays.
+
+    Raises:
+        InvalidInput: an unknown variant, or a kind that LaunchDarkly cannot name.
+    """
     listed: list[Json] = [
-        {"variationId": variations.id(target.variant), "values": list(target.keys), "contextKind": target.kind}
+        {"variationId": variations.id(target.variant), "values": list(target.keys), "contextKind": _kind(target, kinds)}
         for target in wanted
     ]
     listed += [
@@ -78,6 +86,13 @@ def targets(
         if t.get("contextKind") in {NAMES, DROPPED}
     ]
     return {"kind": "replaceTargets", "targets": listed}
+
+
+def _kind(target: Targets, kinds: Kinds) -> str:
+    try:
+        return kinds.theirs(target.kind)
+    except NoReference as bad:
+        raise InvalidInput(f"LaunchDarkly cannot target these units: {bad}.") from None
 
 
 def added_names(
@@ -154,6 +169,7 @@ def replaced(
     names: Sequence[str | None],
     removed: frozenset[int],
     others: Mapping[str, Variations],
+    kinds: Kinds,
 ) -> list[Instruction]:
     """Everything that makes this environment's flag the one that is meant, in one patch.
 
@@ -164,12 +180,12 @@ def replaced(
     called = tuple(known.get(index) or f"\0{index}" for index in range(len(names)))
     variations = Variations(tuple(v["_id"] for v in rep["variations"]), called)
     config = rep["environments"][environment]
-    written = flag_to_sdk(meant, names={key: other.names for key, other in others.items()})
+    written = flag_to_sdk(meant, names={key: other.names for key, other in others.items()}, unit=kinds.unit)
     refuse_losses(written)
     # An archived flag comes back before anything of it is changed.
     found: list[Instruction] = [{"kind": "restoreFlag"}] if rep.get("archived") and not meant.archived else []
     found += [
-        {"kind": "updateFallthroughVariationOrRollout", **serve(meant.default, variations)},
+        {"kind": "updateFallthroughVariationOrRollout", **serve(meant.default, variations, kinds)},
         *_off(meant, config, variations),
     ]
     marks = [t for t in name_targets([called[index] for index in range(len(names))]) if t["variation"] in known]
@@ -178,12 +194,16 @@ def replaced(
         for index in range(len(names))
         if index not in known and index not in removed
     ]
-    found.append(targets(meant.targets, marks, variations))
+    found.append(targets(meant.targets, marks, variations, kinds))
     found.append(
         {
             "kind": "replaceRules",
             "rules": [
-                {"clauses": document["clauses"], "description": rule.description, **serve(rule.serve, variations)}
+                {
+                    "clauses": document["clauses"],
+                    "description": rule.description,
+                    **serve(rule.serve, variations, kinds),
+                }
                 for rule, document in zip(meant.rules, written.result["rules"], strict=True)
             ],
         }

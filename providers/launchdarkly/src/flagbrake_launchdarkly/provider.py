@@ -170,7 +170,7 @@ class LaunchDarklyProvider(SdkProvider):
         from flagbrake_launchdarkly.context import context_maker
         from flagbrake_launchdarkly.received import Received
 
-        self._received = Received(self.flags_changed)
+        self._received = Received(self.flags_changed, self.options.context_kind)
         self._context = context_maker(self.options.context_kind)
         self._connection = Connection(
             self.options,

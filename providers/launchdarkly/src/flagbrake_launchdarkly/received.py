@@ -36,10 +36,11 @@ class Told(NamedTuple):
 class Known:
     """One flag as received."""
 
-    __slots__ = ("_fallthrough", "data", "flag", "names", "outcomes")
+    __slots__ = ("_fallthrough", "_unit", "data", "flag", "names", "outcomes")
 
-    def __init__(self, flag: FeatureFlag) -> None:
+    def __init__(self, flag: FeatureFlag, unit: str = USER) -> None:
         self.flag = flag
+        self._unit = unit
         self.data: Mapping[str, Any] = flag.to_json_dict()  # type: ignore[no-untyped-call]
         self.names = names_of(self.data)
         #: (variation index, what the SDK's reason holds) -> what is told.
@@ -63,7 +64,7 @@ class Known:
         rollout = served.rollout if served is not None and served.variation is None else None
         if rollout is not None:
             said = Reason.SPLIT
-        made = Told(said, self.name(index), MappingProxyType(self._facts(index, reason)), _by_key(rollout))
+        made = Told(said, self.name(index), MappingProxyType(self._facts(index, reason)), _by_key(rollout, self._unit))
         self.outcomes[(index, *reason.values())] = made
         return made
 
@@ -115,9 +116,9 @@ _FACTS: Final = {
 }
 
 
-def _by_key(rollout: Any) -> bool:
+def _by_key(rollout: Any, unit: str) -> bool:
     """Does this rollout ask for the targeting key? One that can serve one variant only does not."""
-    if rollout is None or rollout.context_kind not in {None, "", USER}:
+    if rollout is None or (rollout.context_kind or USER) != unit:
         return False
     bucket_by = None if rollout.is_experiment else rollout.bucket_by
     if bucket_by is not None and bucket_by.path not in {"key", "/key"}:
@@ -135,7 +136,7 @@ class Received(FeatureStore):
     #: Is there data? An attribute and no property: the SDK reads it at every evaluation.
     initialized = False
 
-    def __init__(self, changed: Callable[[list[str]], None]) -> None:
+    def __init__(self, changed: Callable[[list[str]], None], unit: str = USER) -> None:
         #: By key; replaced items, never changed ones. Deleted ones are gone, their versions stand in ``_gone``.
         self.flags: dict[str, Known] = {}
         self._segments: dict[str, Any] = {}
@@ -143,6 +144,7 @@ class Received(FeatureStore):
         self._needs: dict[_Node, frozenset[_Node]] = {}
         self._writing = threading.Lock()
         self._changed = changed
+        self._unit = unit
 
     def after_fork(self) -> None:
         """In the child: whoever held the lock is gone."""
@@ -167,7 +169,7 @@ class Received(FeatureStore):
 
     def init(self, all_data: Mapping[VersionedDataKind, Mapping[str, Any]]) -> None:
         """Take a whole new state."""
-        flags = _decoded(FEATURES, all_data, self.flags, Known)
+        flags = _decoded(FEATURES, all_data, self.flags, self._known)
         segments = _decoded(SEGMENTS, all_data, self._segments, lambda segment: segment)
         with self._writing:
             old_flags, old_segments = self.flags, self._segments
@@ -220,7 +222,7 @@ class Received(FeatureStore):
     def _put(self, kind: VersionedDataKind, key: str, item: Any) -> bool:
         """Put it in; return whether it says the same as before."""
         if kind is FEATURES:
-            known, old = Known(item), self.flags.get(key)
+            known, old = self._known(item), self.flags.get(key)
             self.flags[key] = known
             self._needs[(kind, key)] = _needs(item, item.prerequisites)
             return old is not None and _same(old, known)
@@ -228,6 +230,9 @@ class Received(FeatureStore):
         self._segments[key] = item
         self._needs[(kind, key)] = _needs(item, ())
         return before is not None and _same(before, item)
+
+    def _known(self, flag: FeatureFlag) -> Known:
+        return Known(flag, self._unit)
 
     def _tell(self, changed: list[str]) -> None:
         if changed:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from flagbrake.model.clause import TARGETING_KEY, USER, Attribute, Contexts
+from flagbrake.model.clause import TARGETING_KEY, Attribute, Contexts
+from flagbrake_launchdarkly.translate.kinds import Kinds, NoReference
 
 _BAD_ESCAPE: Final = re.compile("~([^01]|$)")
-_KIND: Final = re.compile(r"[-a-zA-Z0-9._]+")
 #: Reads nothing in any context: LaunchDarkly keeps the name to itself.
 NOTHING: Final = "_meta"
 
 
-class NoReference(ValueError):
-    """A text that is no attribute reference, or an attribute that has none."""
-
-
-def read_attribute(text: str, kind: str | None) -> Attribute:
+def read_attribute(text: str, kind: str | None, kinds: Kinds) -> Attribute:
     """A reference as a clause or ``bucketBy`` has it; without a context kind it is a literal name.
 
     Raises:
@@ -26,7 +22,7 @@ def read_attribute(text: str, kind: str | None) -> Attribute:
     path = _path(text) if kind else (text,)
     if not path[0]:
         raise NoReference("it is empty")
-    of = kind or USER
+    of = kinds.ours(kind)
     if path[0] == "kind" and len(path) == 1:
         return Attribute(path)  # all kinds there are, whatever kind is named
     if path[0] == "key":
@@ -46,15 +42,13 @@ def _path(text: str) -> tuple[str, ...]:
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in parts)
 
 
-def write_attribute(attribute: Attribute, contexts: Contexts) -> tuple[str, str]:
+def write_attribute(attribute: Attribute, contexts: Contexts, kinds: Kinds) -> tuple[str, str]:
     """Context kind and reference.
 
     Raises:
         NoReference: LaunchDarkly cannot name it.
     """
-    path, kind = attribute.path, attribute.kind
-    if not _KIND.fullmatch(kind) or kind in {"kind", "multi"}:
-        raise NoReference(f"'{kind}' cannot be a context kind")
+    path, kind = attribute.path, kinds.theirs(attribute.kind)
     if path[0] == TARGETING_KEY:
         path = ("key", *path[1:])
     elif contexts is Contexts.OPEN and path[0] in {"key", "kind", "_meta"}:

@@ -25,8 +25,9 @@ from flagbrake.model.clause import (
     Regex,
     Semver,
 )
-from flagbrake_launchdarkly.translate.attributes import NoReference, write_attribute
+from flagbrake_launchdarkly.translate.attributes import write_attribute
 from flagbrake_launchdarkly.translate.conditions import OPERATORS, SEGMENT_MATCH
+from flagbrake_launchdarkly.translate.kinds import Kinds, NoReference
 from flagbrake_launchdarkly.translate.notes import Notes
 
 Json = dict[str, Any]
@@ -49,21 +50,23 @@ _FIRST_VERSION: Final = "0.0.0-0"
 _FIRST_MOMENT: Final = -1e300
 
 
-def write_clauses(clauses: tuple[Clause, ...], place: str, notes: Notes) -> list[Json]:
+def write_clauses(clauses: tuple[Clause, ...], place: str, notes: Notes, kinds: Kinds) -> list[Json]:
     """The clauses of a rule. One that cannot be said makes the rule match nobody, and that is said."""
     written: list[Json] = []
     for index, clause in enumerate(clauses):
-        written += _clause(clause, f"{place}.clauses[{index}]", notes)
+        written += _clause(clause, f"{place}.clauses[{index}]", notes, kinds)
     return written
 
 
-def _clause(clause: Clause, place: str, notes: Notes) -> Spelt:
+def _clause(clause: Clause, place: str, notes: Notes, kinds: Kinds) -> Spelt:
     if clause.op is Op.SEGMENT:
         return [_say("user", "", SEGMENT_MATCH, clause.values, negate=clause.negate)]
     if clause.op is Op.ALWAYS:
         return [_nobody()] if clause.negate else []
     try:
-        kind, reference = write_attribute(clause.attribute, clause.semantics.contexts)
+        kind, reference = write_attribute(clause.attribute, clause.semantics.contexts, kinds)
+        if kinds.renamed and reference == "kind":
+            clause = _names_of_kinds(clause, kinds)
     except NoReference as bad:
         notes.grave(place, f"it reads '{clause.attribute}', and {bad}", "the rule matches nobody")
         return [_nobody()]
@@ -77,6 +80,15 @@ def _clause(clause: Clause, place: str, notes: Notes) -> Spelt:
     if word is not None:
         return [say(word, clause.values, negate=clause.negate)]
     return _SPELLINGS[clause.op](clause, say, partial(notes.edge, place))
+
+
+def _names_of_kinds(clause: Clause, kinds: Kinds) -> Clause:
+    """Kinds by LaunchDarkly's names for them."""
+    if _WORDS.get(clause.op) == "in":
+        return replace(clause, values=tuple(kinds.theirs(str(value)) for value in clause.values))
+    if clause.op is Op.PRESENT:
+        return clause
+    raise NoReference(f"'{clause.op}' compares names of kinds, of which '{kinds.unit}' is 'user' here")
 
 
 def _say(kind: str, reference: str, word: str, values: Collection[Any], /, *, negate: bool = False) -> Json:

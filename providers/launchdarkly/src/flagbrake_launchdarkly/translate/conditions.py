@@ -12,7 +12,8 @@ from openfeature.exception import InvalidContextError
 from flagbrake.evaluate.literals import version
 from flagbrake.evaluate.vendors.launchdarkly import double, millis
 from flagbrake.model.clause import LAUNCHDARKLY, Attribute, Clause, Op, Semver
-from flagbrake_launchdarkly.translate.attributes import NoReference, read_attribute
+from flagbrake_launchdarkly.translate.attributes import read_attribute
+from flagbrake_launchdarkly.translate.kinds import Kinds, NoReference, is_kind
 from flagbrake_launchdarkly.translate.notes import Notes
 
 OPERATORS: Final[Mapping[str, Op]] = {
@@ -34,14 +35,15 @@ OPERATORS: Final[Mapping[str, Op]] = {
 SEGMENT_MATCH: Final = "segmentMatch"
 
 
-def read_clauses(data: Mapping[str, Any], place: str, notes: Notes) -> tuple[Clause, ...]:
+def read_clauses(data: Mapping[str, Any], place: str, notes: Notes, kinds: Kinds) -> tuple[Clause, ...]:
     """The clauses of a rule."""
     return tuple(
-        _clause(clause, f"{place}.clauses[{index}]", notes) for index, clause in enumerate(data.get("clauses") or ())
+        _clause(clause, f"{place}.clauses[{index}]", notes, kinds)
+        for index, clause in enumerate(data.get("clauses") or ())
     )
 
 
-def _clause(data: Mapping[str, Any], place: str, notes: Notes) -> Clause:
+def _clause(data: Mapping[str, Any], place: str, notes: Notes, kinds: Kinds) -> Clause:
     name, negate, values = data.get("op"), bool(data.get("negate")), tuple(data.get("values") or ())
     if name == SEGMENT_MATCH:
         keys = tuple(value for value in values if isinstance(value, str))
@@ -50,7 +52,7 @@ def _clause(data: Mapping[str, Any], place: str, notes: Notes) -> Clause:
             return Clause(Attribute(), Op.ALWAYS, (), not negate, LAUNCHDARKLY)
         return Clause(Attribute(), Op.SEGMENT, keys, negate, LAUNCHDARKLY)
     try:
-        attribute = read_attribute(str(data.get("attribute") or ""), data.get("contextKind"))
+        attribute = read_attribute(str(data.get("attribute") or ""), data.get("contextKind"), kinds)
     except NoReference as bad:
         fact = f"{data.get('attribute')!r} is no reference: {bad}."
         raise notes.refusal(f"{place}.attribute", fact, "a name, or '/a/b'") from None
@@ -58,7 +60,19 @@ def _clause(data: Mapping[str, Any], place: str, notes: Notes) -> Clause:
     if op is None:
         notes.note(place, f"the operator '{name}' is known to no SDK", "none: it matches nothing there either")
         return Clause(attribute, Op.IN, (), negate, LAUNCHDARKLY)
-    return Clause(attribute, op, _values(op, values, place, notes), negate, LAUNCHDARKLY)
+    found = _values(op, values, place, notes)
+    if kinds.renamed and attribute.path == ("kind",):
+        found = _names_of_kinds(op, found, place, notes, kinds)
+    return Clause(attribute, op, found, negate, LAUNCHDARKLY)
+
+
+def _names_of_kinds(op: Op, values: tuple[Any, ...], place: str, notes: Notes, kinds: Kinds) -> tuple[Any, ...]:
+    """Kinds by our names for them."""
+    if op is not Op.IN:
+        fact = f"it compares names of kinds by '{op}', and '{kinds.unit}' is 'user' here"
+        notes.grave(place, fact, "it may match otherwise")
+        return values
+    return tuple(kinds.ours(value) for value in values if isinstance(value, str) and is_kind(value))
 
 
 def _values(op: Op, values: tuple[Any, ...], place: str, notes: Notes) -> tuple[Any, ...]:

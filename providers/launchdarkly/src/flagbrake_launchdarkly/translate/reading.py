@@ -24,8 +24,9 @@ from flagbrake.model.flag import (
 )
 from flagbrake.model.values import MISMATCH, WHOLE, FlagKind, coerce, kind_of
 from flagbrake_launchdarkly.names import DROPPED, NAMES, dropped_of, names_of
-from flagbrake_launchdarkly.translate.attributes import NoReference, read_attribute
+from flagbrake_launchdarkly.translate.attributes import read_attribute
 from flagbrake_launchdarkly.translate.conditions import read_clauses
+from flagbrake_launchdarkly.translate.kinds import Kinds, NoReference
 from flagbrake_launchdarkly.translate.notes import Notes
 
 Json = Mapping[str, Any]
@@ -44,16 +45,17 @@ def variant_names(data: Json) -> tuple[str, ...]:
     return names if len(set(names)) == count else tuple(map(str, range(count)))
 
 
-def read_flag(data: Json, others: Names, notes: Notes) -> Flag:
+def read_flag(data: Json, others: Names, notes: Notes, kinds: Kinds) -> Flag:
     """One flag; a document that SDKs answer with an error is refused."""
-    return _Reading(data, others, notes).flag()
+    return _Reading(data, others, notes, kinds).flag()
 
 
 class _Reading:
-    def __init__(self, data: Json, others: Names, notes: Notes) -> None:
+    def __init__(self, data: Json, others: Names, notes: Notes, kinds: Kinds) -> None:
         self._data = data
         self._others = others
         self._notes = notes
+        self._kinds = kinds
         self._names = variant_names(data)
 
     def flag(self) -> Flag:
@@ -115,17 +117,17 @@ class _Reading:
             effect = "none on answers: results of the experiment are not collected"
             self._notes.note(place, "it is an experiment", effect)
             bucket_by = None
-        attribute = _bucket_by(bucket_by, data.get("contextKind"), f"{place}.bucketBy", self._notes)
+        attribute = _bucket_by(bucket_by, data.get("contextKind"), f"{place}.bucketBy", self._notes, self._kinds)
         bucketing = Bucketing(SHA1, self._data.get("salt") or "", data.get("seed"), None, attribute)
         return Distribution(tuple(Weight(n, s) for n, s in zip(names, shares, strict=True)), bucketing)
 
     def _targets(self) -> Iterable[Targets]:
-        users = self._data.get("targets") or ()
+        users, of_users = self._data.get("targets") or (), self._kinds.ours(USER)
         listed = self._data.get("contextTargets") or ()
         for index, target in enumerate(users):
             name = self._name(target.get("variation"), f"targets[{index}].variation")
             if not listed:
-                yield Targets(name, tuple(target["values"]))
+                yield Targets(name, tuple(target["values"]), of_users)
         # With targets of other kinds, those of users count where a target of kind user stands in for them.
         counted: set[int] = set()
         for index, target in enumerate(listed):
@@ -134,12 +136,12 @@ class _Reading:
                 continue
             name = self._name(variation, f"contextTargets[{index}].variation")
             if kind != USER:
-                yield Targets(name, tuple(target["values"]), kind)
+                yield Targets(name, tuple(target["values"]), self._kinds.ours(kind))
                 continue
             found = next((i for i, t in enumerate(users) if t["variation"] == variation), None)
             if found is not None and found not in counted:
                 counted.add(found)
-                yield Targets(name, tuple(users[found]["values"]))
+                yield Targets(name, tuple(users[found]["values"]), of_users)
         if listed:
             for index, target in enumerate(users):
                 if index not in counted and target["values"]:
@@ -158,7 +160,7 @@ class _Reading:
             seen.add(name)
             if rule.get("trackEvents"):
                 self._notes.note(place, "'trackEvents' is not kept", "none on answers: which events are sent")
-            clauses = read_clauses(rule, place, self._notes)
+            clauses = read_clauses(rule, place, self._notes, self._kinds)
             yield Rule(name, clauses, self._serve(rule, place), rule.get("description") or "")
 
     def _prerequisites(self) -> Iterable[Prerequisite]:
@@ -220,19 +222,22 @@ def _shares(weights: Sequence[int], place: str, notes: Notes) -> list[int]:
     return shares
 
 
-def _bucket_by(text: str | None, kind: str | None, place: str, notes: Notes) -> Attribute:
+def _bucket_by(text: str | None, kind: str | None, place: str, notes: Notes, kinds: Kinds) -> Attribute:
+    ours = kinds.ours(kind)
     if text in {"kind", "/kind"}:
-        return Attribute(("kind",), kind or USER)  # the name of that kind, not all there are
+        if kinds.renamed and ours == USER:
+            notes.grave(place, f"it is dealt by the word '{kind}', which is 'user' here", "all get another variant")
+        return Attribute(("kind",), ours)  # the name of that kind, not all there are
     try:
-        return read_attribute(text, kind) if text else Attribute(kind=kind or USER)
+        return read_attribute(text, kind, kinds) if text else Attribute(kind=ours)
     except NoReference as bad:
         raise notes.refusal(place, f"{text!r} is no reference: {bad}.", "a name, or '/a/b'") from None
 
 
-def read_segment(data: Json, notes: Notes) -> Segment:
+def read_segment(data: Json, notes: Notes, kinds: Kinds) -> Segment:
     """One segment."""
-    included, excluded = _keys(data, "included"), _keys(data, "excluded")
-    rules = tuple(_segment_rule(data, rule, index, notes) for index, rule in enumerate(data.get("rules") or ()))
+    included, excluded = _keys(data, "included", kinds), _keys(data, "excluded", kinds)
+    rules = tuple(_segment_rule(data, rule, index, notes, kinds) for index, rule in enumerate(data.get("rules") or ()))
     if data.get("unbounded"):
         # The SDK asks a store of its own for the members; here nobody can. Before its first generation it is empty.
         notes.grave("unbounded", "the members of a big segment are not in the document", "its rules alone count")
@@ -248,21 +253,21 @@ def read_segment(data: Json, notes: Notes) -> Segment:
     )
 
 
-def _keys(data: Json, side: str) -> tuple[KeySet, ...]:
+def _keys(data: Json, side: str, kinds: Kinds) -> tuple[KeySet, ...]:
     users = data.get(side) or ()
     others = data.get(f"{side}Contexts") or ()
-    sets = [KeySet(tuple(users))] if users else []
-    sets += [KeySet(tuple(t["values"]), t.get("contextKind") or USER) for t in others]
+    sets = [KeySet(tuple(users), kinds.ours(USER))] if users else []
+    sets += [KeySet(tuple(t["values"]), kinds.ours(t.get("contextKind"))) for t in others]
     return tuple(sets)
 
 
-def _segment_rule(data: Json, rule: Json, index: int, notes: Notes) -> SegmentRule:
+def _segment_rule(data: Json, rule: Json, index: int, notes: Notes, kinds: Kinds) -> SegmentRule:
     place = f"rules[{index}]"
-    clauses = read_clauses(rule, place, notes)
+    clauses = read_clauses(rule, place, notes, kinds)
     weight = rule.get("weight")
     if weight is None:
         return SegmentRule(clauses)
     kind = rule.get("rolloutContextKind")
-    attribute = _bucket_by(rule.get("bucketBy"), kind, f"{place}.bucketBy", notes)
+    attribute = _bucket_by(rule.get("bucketBy"), kind, f"{place}.bucketBy", notes, kinds)
     share = min(max(weight, 0), WHOLE)
     return SegmentRule(clauses, share, Bucketing(SHA1, data.get("salt") or "", None, None, attribute))

@@ -11,23 +11,25 @@ from flagbrake.model.flag import Bucketing, Distribution, Flag, KeySet, Prerequi
 from flagbrake.model.loss import Severity
 from flagbrake.model.values import WHOLE
 from flagbrake_launchdarkly.names import name_targets
-from flagbrake_launchdarkly.translate.attributes import NOTHING, NoReference, write_attribute
+from flagbrake_launchdarkly.translate.attributes import NOTHING, write_attribute
 from flagbrake_launchdarkly.translate.clauses import write_clauses
+from flagbrake_launchdarkly.translate.kinds import Kinds, NoReference
 from flagbrake_launchdarkly.translate.notes import Notes
 
 Json = dict[str, Any]
 
 
-def write_flag(flag: Flag, others: Mapping[str, Sequence[str]], notes: Notes) -> Json:
+def write_flag(flag: Flag, others: Mapping[str, Sequence[str]], notes: Notes, kinds: Kinds) -> Json:
     """One flag."""
-    return _Writing(flag, others, notes).flag()
+    return _Writing(flag, others, notes, kinds).flag()
 
 
 class _Writing:
-    def __init__(self, flag: Flag, others: Mapping[str, Sequence[str]], notes: Notes) -> None:
+    def __init__(self, flag: Flag, others: Mapping[str, Sequence[str]], notes: Notes, kinds: Kinds) -> None:
         self._flag = flag
         self._others = others
         self._notes = notes
+        self._kinds = kinds
         self._index = {name: index for index, name in enumerate(flag.variant_names)}
         found = _salt([s for s in (flag.default, *(r.serve for r in flag.rules)) if isinstance(s, Distribution)])
         self._salt = flag.key if found is None else found
@@ -48,7 +50,7 @@ class _Writing:
             "rules": [
                 {
                     "id": rule.id,
-                    "clauses": write_clauses(rule.clauses, f"rules[{index}]", self._notes),
+                    "clauses": write_clauses(rule.clauses, f"rules[{index}]", self._notes, self._kinds),
                     **self._serve(rule.serve, f"rules[{index}]"),
                 }
                 for index, rule in enumerate(flag.rules)
@@ -65,12 +67,12 @@ class _Writing:
             return {"variation": self._index[serve]}
         if serve.gate is not None and serve.gate.share != WHOLE:
             self._notes.grave(place, "LaunchDarkly has no gate before a rollout", "everybody takes part")
-        kind, bucket_by = _bucket_by(serve.bucketing, place, self._notes)
+        kind, by = _bucket_by(serve.bucketing, place, self._notes, self._kinds)
         rollout: Json = {
             "kind": "rollout",
             "contextKind": kind,
             "variations": [{"variation": self._index[w.variant], "weight": w.share} for w in serve.weights],
-            **bucket_by,
+            **by,
         }
         if serve.bucketing.seed is not None and serve.bucketing.algorithm == SHA1:
             rollout["seed"] = serve.bucketing.seed
@@ -92,11 +94,16 @@ class _Writing:
         others: list[Json] = []
         named: set[tuple[str, str]] = set()
         for index, target in enumerate(self._flag.targets):
-            fresh = [key for key in dict.fromkeys(target.keys) if (target.kind, key) not in named]
-            named.update((target.kind, key) for key in fresh)
+            try:
+                kind = self._kinds.theirs(target.kind)
+            except NoReference as bad:
+                self._notes.grave(f"targets[{index}]", str(bad), "nobody is targeted by it")
+                continue
+            fresh = [key for key in dict.fromkeys(target.keys) if (kind, key) not in named]
+            named.update((kind, key) for key in fresh)
             variation = self._index[target.variant]
-            if target.kind != USER:
-                others.append({"contextKind": target.kind, "variation": variation, "values": fresh})
+            if kind != USER:
+                others.append({"contextKind": kind, "variation": variation, "values": fresh})
                 continue
             if target.variant in users:
                 if others:
@@ -147,17 +154,27 @@ def _other_units(bucketing: Bucketing, place: str, notes: Notes) -> None:
         notes.note(place, "it has no bucketing key beside the key", "the usual unit decides", Severity.UNITS)
 
 
-def _bucket_by(bucketing: Bucketing, place: str, notes: Notes) -> tuple[str, Json]:
+def bucket_by(bucketing: Bucketing, kinds: Kinds) -> tuple[str, str | None]:
+    """The context kind that a rollout is dealt by, and the reference, ``None`` for the key.
+
+    Raises:
+        NoReference: LaunchDarkly cannot name it.
+    """
     contexts = Contexts.KEYED if bucketing.algorithm == SHA1 else Contexts.OPEN
+    kind, text = write_attribute(bucketing.attribute, contexts, kinds)
+    return kind, None if bucketing.attribute.path == (TARGETING_KEY,) else text
+
+
+def _bucket_by(bucketing: Bucketing, place: str, notes: Notes, kinds: Kinds) -> tuple[str, Json]:
     try:
-        kind, text = write_attribute(bucketing.attribute, contexts)
+        kind, text = bucket_by(bucketing, kinds)
     except NoReference as bad:
-        notes.grave(place, f"it is dealt by '{bucketing.attribute}', and {bad}", "it is dealt by the key of users")
-        return USER, {}
-    return kind, {} if bucketing.attribute.path == (TARGETING_KEY,) else {"bucketBy": text}
+        notes.grave(place, f"it is dealt by '{bucketing.attribute}', and {bad}", "it is dealt by the key of the unit")
+        return kinds.unit, {}
+    return kind, {} if text is None else {"bucketBy": text}
 
 
-def write_segment(segment: Segment, notes: Notes) -> Json:
+def write_segment(segment: Segment, notes: Notes, kinds: Kinds) -> Json:
     """One segment."""
     dealt = (r.bucketing for r in segment.rules if r.bucketing.algorithm == SHA1)
     salt = next((bucketing.salt for bucketing in dealt), segment.key)
@@ -165,27 +182,37 @@ def write_segment(segment: Segment, notes: Notes) -> Json:
         "key": segment.key,
         "version": segment.version,
         "deleted": False,
-        **_keys("included", segment.included),
-        **_keys("excluded", segment.excluded),
-        "rules": [_segment_rule(segment, rule, index, salt, notes) for index, rule in enumerate(segment.rules)],
+        **_keys("included", segment.included, notes, kinds),
+        **_keys("excluded", segment.excluded, notes, kinds),
+        "rules": [_segment_rule(segment, rule, index, salt, notes, kinds) for index, rule in enumerate(segment.rules)],
         "salt": salt,
         "unbounded": False,
     }
     return written
 
 
-def _keys(side: str, sets: tuple[KeySet, ...]) -> Json:
-    users = [key for named in sets if named.kind == USER for key in named.keys]
-    others = [{"contextKind": named.kind, "values": list(named.keys)} for named in sets if named.kind != USER]
+def _keys(side: str, sets: tuple[KeySet, ...], notes: Notes, kinds: Kinds) -> Json:
+    users: list[str] = []
+    others: list[Json] = []
+    for index, named in enumerate(sets):
+        try:
+            kind = kinds.theirs(named.kind)
+        except NoReference as bad:
+            notes.grave(f"{side}[{index}]", str(bad), f"nobody is {side} by it")
+            continue
+        if kind == USER:
+            users += named.keys
+        else:
+            others.append({"contextKind": kind, "values": list(named.keys)})
     return {side: list(dict.fromkeys(users)), f"{side}Contexts": others}
 
 
-def _segment_rule(segment: Segment, rule: SegmentRule, index: int, salt: str, notes: Notes) -> Json:
+def _segment_rule(segment: Segment, rule: SegmentRule, index: int, salt: str, notes: Notes, kinds: Kinds) -> Json:
     place = f"rules[{index}]"
     # Who is in an excluded segment is in none of the rules.
     apart = (Clause(Attribute((NOTHING,)), Op.SEGMENT, segment.excluded_segments, negate=True),)
     clauses = rule.clauses + apart if segment.excluded_segments else rule.clauses
-    written: Json = {"id": f"rule-{index}", "clauses": write_clauses(clauses, place, notes)}
+    written: Json = {"id": f"rule-{index}", "clauses": write_clauses(clauses, place, notes, kinds)}
     if rule.share == WHOLE and rule.bucketing.algorithm != SHA1:
         return written
     if rule.bucketing.algorithm != SHA1:
@@ -193,5 +220,5 @@ def _segment_rule(segment: Segment, rule: SegmentRule, index: int, salt: str, no
     elif rule.bucketing.salt != salt or rule.bucketing.seed is not None:
         fact = "a segment has one salt and no seed, and this rule was dealt by others"
         notes.note(place, fact, "the share is kept, other units get it", Severity.UNITS)
-    kind, bucket_by = _bucket_by(rule.bucketing, place, notes)
-    return {**written, "weight": rule.share, "rolloutContextKind": kind, **bucket_by}
+    kind, by = _bucket_by(rule.bucketing, place, notes, kinds)
+    return {**written, "weight": rule.share, "rolloutContextKind": kind, **by}
