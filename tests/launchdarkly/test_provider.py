@@ -17,7 +17,7 @@ from openfeature.exception import ProviderNotReadyError
 from openfeature.flag_evaluation import FlagResolutionDetails
 
 from flagbrake.errors import ConfigError
-from flagbrake.model.flag import Flag, Prerequisite, Variant
+from flagbrake.model.flag import Flag, Prerequisite, Variant, ramp
 from flagbrake.model.values import MISMATCH, FlagKind
 from flagbrake_launchdarkly.options import SdkOptions
 from flagbrake_launchdarkly.provider import LaunchDarklyProvider
@@ -58,6 +58,28 @@ def changes(provider: LaunchDarklyProvider) -> list[list[str]]:
 
     provider.attach(listen)
     return told
+
+
+def test_a_prerequisite_that_was_not_asked_needs_no_key(launchdarkly: Vendor) -> None:
+    """Without a targeting key a flag that is off serves its off variant, whatever its prerequisites would have asked.
+
+    So does one that an earlier prerequisite stopped, and one whose prerequisite is off; where a split by key was
+    asked there is no answer.
+    """
+    split, stopped = Prerequisite("split", ("v1",)), Prerequisite("dead", ("v1",))
+    launchdarkly.put(flag("split", default=ramp("v2", 50_000, "v1")))
+    launchdarkly.put(flag("dead", on=False, prerequisites=(split,)))
+    launchdarkly.put(flag("off", default="v2", on=False, prerequisites=(split,)))
+    launchdarkly.put(flag("failed", default="v2", prerequisites=(stopped, split)))
+    launchdarkly.put(flag("asked", default="v2", prerequisites=(split, stopped)))
+    launchdarkly.put(flag("far", default="v2", prerequisites=(Prerequisite("asked", ("v1",)),)))
+    nobody = EvaluationContext(None, {"plan": "pro"})
+    with started(launchdarkly.provider()) as provider:
+        for key in ("off", "failed"):
+            answer = ask(provider, key, nobody)
+            assert (answer.value, str(answer.reason)) == ("one", "DISABLED")
+        for key in ("asked", "far"):
+            assert str(ask(provider, key, nobody).error_code) == "TARGETING_KEY_MISSING"
 
 
 def test_reasons_of_launchdarkly_stand_in_the_metadata(launchdarkly: Vendor) -> None:

@@ -88,22 +88,26 @@ class LaunchDarklyProvider(SdkProvider):
                 break
         return detail, known
 
-    def _asks_for_key(self, known: Known, context: Context) -> bool:
-        """Was a prerequisite, or one of theirs, decided by a rollout that nobody's key should decide?"""
+    def _asks_for_key(self, known: Known, context: Context, seen: frozenset[str] = frozenset()) -> bool:
+        """Was a prerequisite, or one of theirs, decided by a rollout that nobody's key should decide?
+
+        Only those that the SDK asked: none of a flag that is off, and none behind one that was not met.
+        """
         received, evaluate = self._received, self._evaluate
         assert received is not None
         assert evaluate is not None
-        ahead, seen = [p.key for p in known.flag.prerequisites], {known.flag.key}
-        while ahead:
-            key = ahead.pop()
-            other = received.flags.get(key)
-            if other is None or key in seen:
-                continue
-            seen.add(key)
-            detail, _flag = evaluate(key, context, None, self._factory)
-            if detail.reason["kind"] != "ERROR" and other.told(detail.variation_index, detail.reason).split:
+        for asked in known.flag.prerequisites if known.flag.on else ():
+            other = received.flags.get(asked.key)
+            if other is None or asked.key in seen:
+                return False
+            detail, _flag = evaluate(asked.key, context, None, self._factory)
+            if detail.reason["kind"] == "ERROR":
+                return False
+            split = other.told(detail.variation_index, detail.reason).split
+            if split or self._asks_for_key(other, context, seen | {asked.key}):
                 return True
-            ahead.extend(p.key for p in other.flag.prerequisites)
+            if not other.flag.on or detail.variation_index != asked.variation:
+                return False
         return False
 
     def _offline(self) -> FlagResolutionDetails[Any]:
