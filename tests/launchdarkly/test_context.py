@@ -68,9 +68,12 @@ def test_only_another_kind() -> None:
     assert translated(None, org={"targetingKey": "acme"}) == {"kind": "org", "key": "acme"}
 
 
-@pytest.mark.parametrize("name", ["kind", "multi", "two words", "größe"])
+@pytest.mark.parametrize("name", ["kind", "multi", "two words", "größe", "flagbrake-variant", "flagbrake-dropped"])
 def test_what_cannot_be_a_kind(name: str) -> None:
-    """A structure whose name LaunchDarkly takes for no kind stays an attribute; the unit is the same."""
+    """A structure whose name LaunchDarkly takes for no kind stays an attribute; the unit is the same.
+
+    Nor is one of the kinds by which names of variants travel: a context of it would choose its variant.
+    """
     made = context_maker()(EvaluationContext("ann", {name: {"targetingKey": "x"}}))
     assert not made.multiple
     assert made.key == "ann"

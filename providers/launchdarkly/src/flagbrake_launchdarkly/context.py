@@ -14,6 +14,7 @@ from ldclient.context import Context
 from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.model.clause import TARGETING_KEY, USER
+from flagbrake_launchdarkly.names import RESERVED
 
 #: The key of the anonymous context that stands for "no targeting key".
 NOBODY: Final = "flagbrake-anonymous"
@@ -107,7 +108,7 @@ _SPECIAL: Final = _RESERVED | _TYPED.keys() | {""}
 def _other(main: str, kind: str, nested: Mapping[str, Any]) -> Context | None:
     """The context of another kind that a nested structure describes, if it has a key of its own."""
     key = nested.get(TARGETING_KEY)
-    if not isinstance(key, str) or not key or kind in {main, "kind", "multi"} or not _KIND.match(kind):
+    if not isinstance(key, str) or not key or kind in {main, "kind", "multi", *RESERVED} or not _KIND.match(kind):
         return None
     rest = {name: value for name, value in nested.items() if name != TARGETING_KEY}
     made = _with_attributes(kind, key, {k: v for k, v in rest.items() if not _is_context(v)} if rest else {})

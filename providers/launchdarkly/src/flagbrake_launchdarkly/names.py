@@ -16,6 +16,8 @@ from typing import Any, Final
 NAMES: Final = "flagbrake-variant"
 #: The context kind that marks a variation as one of other environments only: variations belong to all of them.
 DROPPED: Final = "flagbrake-dropped"
+#: No context may be of these kinds: it would choose its variant itself.
+RESERVED: Final = frozenset((NAMES, DROPPED))
 
 
 def names_of(document: Mapping[str, Any]) -> dict[int, str]:
@@ -36,7 +38,7 @@ def name_targets(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def without_names(targets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The targets that are meant for contexts."""
-    return [target for target in targets if target.get("contextKind") not in {NAMES, DROPPED}]
+    return [target for target in targets if target.get("contextKind") not in RESERVED]
 
 
 def dropped_of(document: Mapping[str, Any]) -> frozenset[int]:

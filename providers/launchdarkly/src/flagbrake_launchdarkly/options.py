@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from flagbrake.errors import ConfigError
 from flagbrake.ports.options import Check, Unfit, address, one_of, read, seconds, secret, switch, text, texts
+from flagbrake_launchdarkly.names import RESERVED
 
 #: Keys of ``[launchdarkly]`` for agents, each with one line of help.
 AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -135,7 +136,7 @@ class ApiOptions:
 
 def _kind(value: Any) -> str:
     found = text(value)
-    if found in {"kind", "multi"} or not _KIND.match(found):
+    if found in {"kind", "multi", *RESERVED} or not _KIND.match(found):
         raise Unfit("is no context kind", '"user", or letters, digits, . _ -')
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flagbrake.model.clause import USER, USER_STRUCTURE
+from flagbrake_launchdarkly.names import RESERVED
 
 _KIND: Final = re.compile(r"[-a-zA-Z0-9._]+")
 
@@ -52,6 +53,6 @@ class Kinds:
             return USER
         if self.renamed and kind == self.unit:
             raise NoReference(f"'{kind}' is the kind of the unit itself here (context_kind), written without a kind")
-        if not is_kind(kind):
+        if not is_kind(kind) or kind in RESERVED:
             raise NoReference(f"'{kind}' cannot be a context kind")
         return kind
