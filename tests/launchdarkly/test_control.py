@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import Conflict, InvalidInput, NotFound
+from flagbrake.errors import ApprovalRequired, Conflict, InvalidInput, NotFound
 from flagbrake.model.clause import Attribute, Clause, Op
 from flagbrake.model.flag import Bucketing, Flag, Prerequisite, Rule, Targets, Variant, ramp
 from flagbrake.model.state import Archive, Create, Replace, SetDistribution, SetOn, SetTargets
@@ -147,6 +147,49 @@ def test_what_launchdarkly_cannot_say_is_refused(control: LaunchDarklyControl) -
             control.read("new")
     with pytest.raises(InvalidInput, match="off variation"):
         control.apply(Replace(replace(FLAG, off_variant=None)), by="ann")
+
+
+def test_what_is_refused_has_changed_nothing(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """No off variant: neither a flag made and left behind, nor a variation that a second request would have used."""
+    with pytest.raises(InvalidInput, match="off variation"):
+        control.apply(Create(replace(FLAG, key="new", off_variant=None)), by="ann")
+    with pytest.raises(NotFound):
+        control.read("new")
+    before = launchdarkly.emulator.flag("model")
+    meant = replace(FLAG, variants=(Variant("v1", "uno"), VARIANTS[1]), off_variant=None)
+    with pytest.raises(InvalidInput, match="off variation"):
+        control.apply(Replace(meant), by="ann")
+    assert launchdarkly.emulator.flag("model") == before
+
+
+def test_a_new_value_comes_with_what_serves_it(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """A variant's value and what serves it are one patch: refused, the flag serves what it served."""
+    control.apply(Create(replace(FLAG, key="fresh")), by="ann")  # elsewhere it serves v1 alone
+    variants = (VARIANTS[0], Variant("v2", "new"))
+    meant = replace(FLAG, key="fresh", variants=variants, default="v2")
+    with launchdarkly.approving(), pytest.raises(ApprovalRequired):
+        control.apply(Replace(meant), by="ann")
+    assert control.read("fresh").flag.variants == VARIANTS
+    version = config(launchdarkly, "fresh")["version"]
+    came = control.apply(Replace(meant), by="ann").flag
+    assert (replace(came, version=0), config(launchdarkly, "fresh")["version"]) == (meant, version + 1)
+
+
+def test_a_split_by_any_attribute(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """The reference is LaunchDarkly's, whatever stands in the name; one that it cannot have is refused."""
+
+    def by(*path: str, kind: str = "user") -> SetDistribution:
+        return SetDistribution("model", ramp("v2", 30_000, "v1", Bucketing(attribute=Attribute(path, kind))))
+
+    for path, reference in ((("team:id",), "team:id"), (("key",), "key_"), (("a", "b/c"), "/a/b~1c")):
+        control.apply(by(*path), by="ann")
+        assert config(launchdarkly)["fallthrough"]["rollout"]["bucketBy"] == reference
+    for change in (by("a", ""), by("plan", kind="two words")):
+        with pytest.raises(InvalidInput, match="cannot deal by"):
+            control.apply(change, by="ann")
+    for kind in ("two words", NAMES):
+        with pytest.raises(InvalidInput, match="cannot target"):
+            control.apply(SetTargets("model", (Targets("v2", ("acme",), kind),)), by="ann")
 
 
 def test_a_creation_that_is_refused_halfway_leaves_nothing(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:

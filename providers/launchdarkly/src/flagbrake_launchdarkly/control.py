@@ -250,9 +250,10 @@ class LaunchDarklyControl(FlagControl):
         _check(intended(None, Create(flag)))
         others = self._others(flag)
         self._check_sayable(flag, others)
+        patches.refuse_no_off(flag)
         rep = self._api.create(_body(flag, flag.default if isinstance(flag.default, str) else flag.variants[0].name))
         names = flag.variant_names
-        wanted = patches.replaced(rep, self._here, flag, names, frozenset(), others, self._kinds)
+        wanted = patches.replaced(rep, flag, names, frozenset(), others, self._kinds)
         try:
             return self._state(self._api.instruct(flag.key, wanted, said))
         except (Unavailable, RetryLater):
@@ -272,10 +273,12 @@ class LaunchDarklyControl(FlagControl):
         others = self._others(meant)
         plan = patches.plan_variations(rep, self._here, names_in(rep, self._here), meant)
         self._check_sayable(meant, others)
+        if rep["environments"][self._here].get("offVariation") is not None:
+            patches.refuse_no_off(meant)
         if plan.first:
             rep = self._api.instruct(rep["key"], list(plan.first), said, here=False)
-        wanted = patches.replaced(rep, self._here, meant, plan.names, plan.removed, others, self._kinds)
-        return self._state(self._api.instruct(rep["key"], wanted, said))
+        wanted = patches.replaced(rep, meant, plan.names, plan.removed, others, self._kinds)
+        return self._state(self._api.instruct(rep["key"], [*plan.changed, *wanted], said))
 
     def _put_anew(self, change: Replace, said: str) -> FlagState:
         """The flag of a document that is put back was deleted meanwhile."""

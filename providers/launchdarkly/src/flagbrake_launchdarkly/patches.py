@@ -123,11 +123,13 @@ def refuse_losses(done: Translated[Any]) -> None:
 class Plan:
     """How a flag becomes another definition.
 
-    ``first`` makes variations, whose IDs LaunchDarkly gives; ``names`` is then, for every variation that the flag
-    will have, its name here, or ``None`` for one that belongs to other environments only.
+    ``first`` makes variations, whose IDs LaunchDarkly gives; nothing serves them yet. ``changed`` goes with the rest
+    in one patch: it gives a variation that is served another value. ``names`` is then, for every variation that the
+    flag will have, its name here, or ``None`` for one that belongs to other environments only.
     """
 
     first: tuple[Instruction, ...]
+    changed: tuple[Instruction, ...]
     names: tuple[str | None, ...]
     removed: frozenset[int]
 
@@ -142,6 +144,7 @@ def plan_variations(rep: Mapping[str, Any], environment: str, names: Sequence[st
     values = [dumps(variation["value"]) for variation in rep["variations"]]
     place: dict[int, str] = {}
     first: list[Instruction] = []
+    changed: list[Instruction] = []
     missing = []
     for variant in meant.variants:
         same = next((i for i, value in enumerate(values) if value == dumps(variant.value) and i not in place), None)
@@ -152,19 +155,18 @@ def plan_variations(rep: Mapping[str, Any], environment: str, names: Sequence[st
         if mine is not None and mine not in others:
             place[mine] = variant.name
             change = {"kind": "updateVariation", "variationId": rep["variations"][mine]["_id"]}
-            first.append({**change, "value": variant.value, "name": variant.name})
+            changed.append({**change, "value": variant.value, "name": variant.name})
         else:
             made.append(variant.name)
             first.append({"kind": "addVariation", "value": variant.value, "name": variant.name})
     left = [index for index in range(len(values)) if index not in place]
     removable = frozenset(index for index in left if index not in others and rep["kind"] != "boolean")
     listed = [place.get(index) for index in range(len(values))]
-    return Plan(tuple(first), (*listed, *made), removable)
+    return Plan(tuple(first), tuple(changed), (*listed, *made), removable)
 
 
 def replaced(
     rep: Mapping[str, Any],
-    environment: str,
     meant: Flag,
     names: Sequence[str | None],
     removed: frozenset[int],
@@ -179,14 +181,13 @@ def replaced(
     known = {index: name for index, name in enumerate(names) if name is not None}
     called = tuple(known.get(index) or f"\0{index}" for index in range(len(names)))
     variations = Variations(tuple(v["_id"] for v in rep["variations"]), called)
-    config = rep["environments"][environment]
     written = flag_to_sdk(meant, names={key: other.names for key, other in others.items()}, unit=kinds.unit)
     refuse_losses(written)
     # An archived flag comes back before anything of it is changed.
     found: list[Instruction] = [{"kind": "restoreFlag"}] if rep.get("archived") and not meant.archived else []
     found += [
         {"kind": "updateFallthroughVariationOrRollout", **serve(meant.default, variations, kinds)},
-        *_off(meant, config, variations),
+        *_off(meant, variations),
     ]
     marks = [t for t in name_targets([called[index] for index in range(len(names))]) if t["variation"] in known]
     marks += [
@@ -216,13 +217,21 @@ def replaced(
     return found
 
 
-def _off(meant: Flag, config: Mapping[str, Any], variations: Variations) -> Iterator[Instruction]:
-    if meant.off_variant is not None:
-        yield {"kind": "updateOffVariation", "variationId": variations.id(meant.off_variant)}
-    elif config.get("offVariation") is not None:
+def refuse_no_off(meant: Flag) -> None:
+    """Refuse a flag without an off variant where there is one: a new flag has one, too.
+
+    Raises:
+        InvalidInput: it has none.
+    """
+    if meant.off_variant is None:
         raise InvalidInput(
             f"LaunchDarkly's API cannot take the off variation of '{meant.key}' away.", cure="an off variant"
         )
+
+
+def _off(meant: Flag, variations: Variations) -> Iterator[Instruction]:
+    if meant.off_variant is not None:
+        yield {"kind": "updateOffVariation", "variationId": variations.id(meant.off_variant)}
 
 
 def _prerequisites(asked: Sequence[Prerequisite], others: Mapping[str, Variations]) -> Iterator[Json]:
