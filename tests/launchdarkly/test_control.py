@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import ApprovalRequired, Conflict, InvalidInput, NotFound
+from flagbrake.errors import ApprovalRequired, Conflict, InvalidInput, NotFound, RetryLater, Unavailable
 from flagbrake.model.clause import Attribute, Clause, Op
 from flagbrake.model.flag import Bucketing, Flag, Prerequisite, Rule, Targets, Variant, ramp
 from flagbrake.model.state import Archive, Create, Replace, SetDistribution, SetOn, SetTargets
@@ -88,6 +89,21 @@ def test_names_can_be_kept_home(launchdarkly: Vendor, control: LaunchDarklyContr
     plain_flag(launchdarkly, "theirs")
     launchdarkly.control(variant_names=False).apply(SetDistribution("theirs", "first"), by="ann")
     assert config(launchdarkly, "theirs")["contextTargets"] == []
+
+
+def test_whole_definitions_keep_names_home(launchdarkly: Vendor) -> None:
+    """variant_names = false holds for a new flag and for another definition: their names are LaunchDarkly's own.
+
+    A name that LaunchDarkly calls otherwise, for other environments, still travels: it could not be read back.
+    """
+    home = launchdarkly.control(variant_names=False)
+    for change in (Create(FLAG), Replace(replace(FLAG, default="v2")), SetTargets("model", ())):
+        assert home.apply(change, by="ann").flag.variant_names == ("v1", "v2")
+        assert config(launchdarkly)["contextTargets"] == []
+    renamed = replace(FLAG, variants=(Variant("v1", "one"), Variant("other", "two")))
+    assert replace(home.apply(Replace(renamed), by="ann").flag, version=0) == renamed
+    assert [t["values"] for t in config(launchdarkly)["contextTargets"]] == [["other"]]
+    home.close()
 
 
 def test_a_dropped_variant_stays_where_others_use_it(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
@@ -200,6 +216,22 @@ def test_a_creation_that_is_refused_halfway_leaves_nothing(launchdarkly: Vendor,
     launchdarkly.emulator.faults.clear()
     with pytest.raises(NotFound):
         control.read("new")
+
+
+def test_a_creation_in_a_rush_leaves_nothing_or_says_so(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """Told to come back later, nothing is there; where that cannot be had, the caller hears what is there."""
+    faults, new = launchdarkly.emulator.faults, Create(replace(FLAG, key="new"))
+    later = {"X-Ratelimit-Reset": str(int((time.time() + 3600) * 1000))}
+    faults.add("/api/v2/flags/*/new", method="PATCH", status=429, headers=later)
+    with pytest.raises(RetryLater):
+        control.apply(new, by="ann")
+    with pytest.raises(NotFound):
+        control.read("new")
+    faults.add("/api/v2/flags/*/new", method="DELETE", status=429, headers=later)
+    with pytest.raises(Unavailable, match="'new' was made, and is off everywhere"):
+        control.apply(new, by="ann")
+    faults.clear()
+    assert not control.read("new").flag.on
 
 
 def test_a_restore_is_exact_after_edits(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -19,7 +18,6 @@ from flagbrake.errors import (
     InvalidInput,
     NotAllowed,
     NotFound,
-    RetryLater,
     Unavailable,
 )
 from flagbrake.evaluate import check
@@ -80,6 +78,7 @@ class LaunchDarklyControl(FlagControl):
         self._here = options.environment_key
         self._names_travel = options.variant_names
         self._kinds = Kinds(options.context_kind)
+        self._manner = patches.Manner(self._kinds, names_travel=options.variant_names)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -253,14 +252,17 @@ class LaunchDarklyControl(FlagControl):
         patches.refuse_no_off(flag)
         rep = self._api.create(_body(flag, flag.default if isinstance(flag.default, str) else flag.variants[0].name))
         names = flag.variant_names
-        wanted = patches.replaced(rep, flag, names, frozenset(), others, self._kinds)
+        wanted = patches.replaced(rep, flag, names, frozenset(), others, self._manner)
         try:
             return self._state(self._api.instruct(flag.key, wanted, said))
-        except (Unavailable, RetryLater):
+        except Unavailable:
             raise  # it may be there, whole or off: reading tells
-        except FlagbrakeError:
-            with suppress(FlagbrakeError):
+        except FlagbrakeError as error:
+            try:
                 self._api.delete(flag.key)  # made a moment ago, off everywhere, and never what was meant
+            except FlagbrakeError:
+                fact = f"'{flag.key}' was made, and is off everywhere; its definition was refused: {error.fact}"
+                raise Unavailable(fact, cure="delete it in LaunchDarkly, and create it again") from error
             raise
 
     def _replace(self, rep: Json, change: Replace, said: str) -> FlagState:
@@ -277,7 +279,7 @@ class LaunchDarklyControl(FlagControl):
             patches.refuse_no_off(meant)
         if plan.first:
             rep = self._api.instruct(rep["key"], list(plan.first), said, here=False)
-        wanted = patches.replaced(rep, meant, plan.names, plan.removed, others, self._kinds)
+        wanted = patches.replaced(rep, meant, plan.names, plan.removed, others, self._manner)
         return self._state(self._api.instruct(rep["key"], [*plan.changed, *wanted], said))
 
     def _put_anew(self, change: Replace, said: str) -> FlagState:

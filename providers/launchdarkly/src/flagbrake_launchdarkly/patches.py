@@ -37,6 +37,14 @@ class Variations:
             raise InvalidInput(f"There is no variant '{name}'.", cure=" or ".join(self.names)) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How definitions are written here: the unit's context kind, and whether names of variants travel with them."""
+
+    kinds: Kinds
+    names_travel: bool = True
+
+
 def serve(what: Serve, variations: Variations, kinds: Kinds) -> Instruction:
     """What a rule or the default serves.
 
@@ -171,14 +179,17 @@ def replaced(
     names: Sequence[str | None],
     removed: frozenset[int],
     others: Mapping[str, Variations],
-    kinds: Kinds,
+    manner: Manner,
 ) -> list[Instruction]:
     """Everything that makes this environment's flag the one that is meant, in one patch.
 
     Raises:
         InvalidInput: what LaunchDarkly cannot say.
     """
+    kinds = manner.kinds
     known = {index: name for index, name in enumerate(names) if name is not None}
+    # A name that LaunchDarkly has itself can stay at home; another could not be read back.
+    theirs = {} if manner.names_travel else {i: v.get("name") for i, v in enumerate(rep["variations"])}
     called = tuple(known.get(index) or f"\0{index}" for index in range(len(names)))
     variations = Variations(tuple(v["_id"] for v in rep["variations"]), called)
     written = flag_to_sdk(meant, names={key: other.names for key, other in others.items()}, unit=kinds.unit)
@@ -189,7 +200,7 @@ def replaced(
         {"kind": "updateFallthroughVariationOrRollout", **serve(meant.default, variations, kinds)},
         *_off(meant, variations),
     ]
-    marks = [t for t in name_targets([called[index] for index in range(len(names))]) if t["variation"] in known]
+    marks = [t for t in name_targets(called) if known.get(t["variation"]) not in {None, theirs.get(t["variation"])}]
     marks += [
         {"contextKind": DROPPED, "variation": index, "values": [str(index)]}
         for index in range(len(names))
