@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ldclient.versioned_data_kind import FEATURES
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ProviderNotReadyError
@@ -21,6 +22,7 @@ from flagbrake.model.flag import Flag, Prerequisite, Variant, ramp
 from flagbrake.model.values import MISMATCH, FlagKind
 from flagbrake_launchdarkly.options import SdkOptions
 from flagbrake_launchdarkly.provider import LaunchDarklyProvider
+from flagbrake_launchdarkly.received import Known
 from tests.launchdarkly.vendor import ENVIRONMENT, Vendor
 from tests.support.waiting import wait_until
 
@@ -80,6 +82,23 @@ def test_a_prerequisite_that_was_not_asked_needs_no_key(launchdarkly: Vendor) ->
             assert (answer.value, str(answer.reason)) == ("one", "DISABLED")
         for key in ("asked", "far"):
             assert str(ask(provider, key, nobody).error_code) == "TARGETING_KEY_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("weights", "several"),
+    [
+        (((0, 50_000), (1, 50_000)), True),
+        (((0, 0), (1, 100_000)), False),
+        (((0, 0), (1, 100_000), (0, 0)), False),
+        (((0, 100_000), (1, 40_000)), False),
+        (((0, 60_000), (1, 0)), True),  # what is missing is the last one's
+    ],
+)
+def test_a_split_of_one_share_needs_no_key(weights: tuple[tuple[int, int], ...], several: bool) -> None:
+    """Weights are laid end to end up to 100 %; more than one share of it, and who it is may matter."""
+    rollout = {"variations": [{"variation": index, "weight": weight} for index, weight in weights]}
+    data = {"key": "f", "version": 1, "on": True, "variations": ["one", "two"], "fallthrough": {"rollout": rollout}}
+    assert Known(FEATURES.decode(data)).told(1, {"kind": "FALLTHROUGH"}).split is several
 
 
 def test_reasons_of_launchdarkly_stand_in_the_metadata(launchdarkly: Vendor) -> None:

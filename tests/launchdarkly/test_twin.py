@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
+from ldclient import Config, LDClient
+from ldclient.versioned_data_kind import FEATURES, SEGMENTS
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import OpenFeatureError
 
 from flagbrake.evaluate.vendors import launchdarkly as dialect
 from flagbrake.model.clause import LAUNCHDARKLY, Coercion, Contexts, Dates, ListMode, OnMissing, Semver
+from flagbrake.model.loss import Severity
+from flagbrake_launchdarkly.connection import _evaluation
+from flagbrake_launchdarkly.context import context_maker
+from flagbrake_launchdarkly.options import SdkOptions
+from flagbrake_launchdarkly.provider import LaunchDarklyProvider
+from flagbrake_launchdarkly.received import Received
 from flagbrake_launchdarkly.translate import conditions
-from tests.proofs.launchdarkly_twin import compare
+from tests.proofs import launchdarkly_worlds as worlds
+from tests.proofs.launchdarkly_twin import _placed, compare, ours_of
 
 #: Every operator of the model that a LaunchDarkly clause becomes.
 OPERATORS = {
@@ -54,6 +67,45 @@ def test_units_of_another_kind_agree():
     least = {"FALLTHROUGH": 1000, "RULE_MATCH": 500, "TARGET_MATCH": 50, "NO_TARGETING_KEY": 5}
     assert not {reason: done.reasons[reason] for reason, times in least.items() if done.reasons[reason] < times}
     assert done.written_back > 300
+
+
+@pytest.mark.parametrize("unit", ["user", "device"])
+def test_where_a_key_is_missing_is_one_question(unit):
+    """Without a targeting key our provider over the SDK and our evaluator answer, or miss the key, for the same flags.
+
+    Left out are flags with a user's target that the SDK never meets, which the provider takes for one that it may.
+    """
+    random, seen = Random(23), Counter()
+    received = Received(lambda _: None, unit)
+    client = LDClient(Config("sdk-key", use_ldd=True, feature_store=received, send_events=False))
+    provider = LaunchDarklyProvider(SdkOptions("sdk-key"))
+    provider._received, provider._context = received, context_maker(unit)
+    provider._evaluate, provider._factory = _evaluation(client)
+    try:
+        for _ in range(700):
+            world = worlds.environment(random)
+            rules, done = ours_of(world, unit)
+            if any(loss.severity in {Severity.EDGE, Severity.ANSWERS} for loss in done.losses):
+                continue
+            received.init({FEATURES: world["flags"], SEGMENTS: world["segments"]})
+            attributes = {k: v for k, v in worlds.context(random).attributes.items() if k not in {unit, "score"}}
+            context = EvaluationContext(None, attributes)
+            for key in (key for key, flag in world["flags"].items() if _placed(flag)):
+                theirs, ours = answer_of(provider.resolve, key, context), answer_of(rules.evaluate, key, context)
+                assert theirs == ours, (world["flags"][key], attributes)
+                seen[theirs[1]] += 1
+    finally:
+        client.close()
+    assert min(seen[what] for what in ("TARGETING_KEY_MISSING", "SPLIT", "DISABLED", "TARGETING_MATCH")) >= 3, seen
+
+
+def answer_of(evaluate, key, context):
+    """Variant and reason, or the error."""
+    try:
+        given = evaluate(key, context)
+    except OpenFeatureError as error:
+        return None, str(error.error_code)
+    return given.variant, str(given.reason)
 
 
 @pytest.mark.parametrize(

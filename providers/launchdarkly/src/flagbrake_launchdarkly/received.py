@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +15,7 @@ from ldclient.versioned_data_kind import FEATURES, SEGMENTS, VersionedDataKind
 from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 
 from flagbrake.model.clause import USER
-from flagbrake.model.values import MISMATCH, USE_DEFAULT
+from flagbrake.model.values import MISMATCH, USE_DEFAULT, WHOLE
 from flagbrake_launchdarkly.names import DROPPED, NAMES, names_of
 
 _log = logging.getLogger("flagbrake.launchdarkly")
@@ -117,13 +118,15 @@ _FACTS: Final = {
 
 
 def _by_key(rollout: Any, unit: str) -> bool:
-    """Does this rollout ask for the targeting key? One that can serve one variant only does not."""
+    """Does this rollout ask for the targeting key? One of a single share does not."""
     if rollout is None or (rollout.context_kind or USER) != unit:
         return False
     bucket_by = None if rollout.is_experiment else rollout.bucket_by
     if bucket_by is not None and bucket_by.path not in {"key", "/key"}:
         return False
-    return sum(1 for weighted in rollout.variations if weighted.weight) > 1
+    # Laid end to end up to the whole; what is missing is the last one's.
+    ends = [*accumulate(weighted.weight for weighted in rollout.variations[:-1]), WHOLE]
+    return len({0, *(min(end, WHOLE) for end in ends)}) > 2
 
 
 class Received(FeatureStore):
