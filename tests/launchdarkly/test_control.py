@@ -71,6 +71,22 @@ def test_a_kill_is_nothing_but_itself(launchdarkly: Vendor, control: LaunchDarkl
     assert (state.flag.on, state.flag.off_variant) == (False, "first")
 
 
+def test_a_kill_asks_for_no_other_flag_once_it_is_written(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
+    """What prerequisites' variants are called was read before: a flag that cannot be read now fails no write."""
+    asked = (Prerequisite("model", ("v1",)),)
+    launchdarkly.put(replace(FLAG, key="child", prerequisites=asked))
+    send = control._api.instruct
+
+    def sent(*instructions: Any, **rest: Any) -> Any:
+        answer = send(*instructions, **rest)
+        launchdarkly.emulator.faults.add("/api/v2/flags/*/model", method="GET", status=403)
+        return answer
+
+    control._api.instruct = sent  # type: ignore[method-assign]
+    came = control.apply(SetOn("child", on=False), by="ann").flag
+    assert (came.on, came.prerequisites) == (False, asked)
+
+
 def test_names_travel_with_the_first_split(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:
     """LaunchDarkly's names are the variants' names; the first write lets them travel, once and for all."""
     plain_flag(launchdarkly, "theirs")
@@ -257,6 +273,23 @@ def test_a_deleted_flag_is_put_back(launchdarkly: Vendor, control: LaunchDarklyC
     control.delete("model")
     came = control.apply(Replace(before.flag, native=before.native), by="ann")
     assert replace(came.flag, version=0) == replace(before.flag, version=0)
+
+
+def test_a_deleted_flag_that_cannot_be_put_back_is_not_half_there(
+    launchdarkly: Vendor, control: LaunchDarklyControl
+) -> None:
+    """A document of another environment, or a refusal halfway: no flag is made, or it is taken back."""
+    control.apply(SetDistribution("model", "v2"), by="ann")
+    before = control.read("model")
+    control.delete("model")
+    elsewhere = {**before.native, "environments": {"production": before.native["environments"][ENVIRONMENT]}}
+    with pytest.raises(InvalidInput, match="not of environment 'test'"):
+        control.apply(Replace(before.flag, native=elsewhere), by="ann")
+    launchdarkly.emulator.faults.add("/api/v2/flags/*/model", method="PATCH", status=405, times=1)
+    with pytest.raises(ApprovalRequired):
+        control.apply(Replace(before.flag, native=before.native), by="ann")
+    with pytest.raises(NotFound):
+        control.read("model")
 
 
 def test_a_document_of_other_variations_is_a_conflict(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:

@@ -6,10 +6,11 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from flagbrake.errors import (
     ApprovalRequired,
@@ -199,10 +200,11 @@ class LaunchDarklyControl(FlagControl):
         key, variations = rep["key"], self._variations(rep)
         if isinstance(change, Replace):
             return self._replace(rep, change, said)
-        flag = flag_of(rep, self._here, self._names_for(rep), self._kinds.unit)
+        others = self._names_for(rep)
+        flag = flag_of(rep, self._here, others, self._kinds.unit)
         meant = intended(flag, change)
         if replace(meant, version=flag.version) == flag:
-            return self._state(rep)
+            return self._state(rep, others)
         match change:
             case SetOn(on=on, off_variant=off_variant):
                 # Nothing else is in the patch: a kill must not fail for anything but itself.
@@ -223,7 +225,7 @@ class LaunchDarklyControl(FlagControl):
                 wanted = [patches.targets(targets, present if named is None else named, variations, self._kinds)]
             case Archive():
                 wanted = [{"kind": "archiveFlag"}]
-        return self._state(self._api.instruct(key, wanted, said, here=not isinstance(change, Archive)))
+        return self._state(self._api.instruct(key, wanted, said, here=not isinstance(change, Archive)), others)
 
     def _serve(self, rule: str | None, what: Instruction) -> Instruction:
         if rule is None:
@@ -253,23 +255,29 @@ class LaunchDarklyControl(FlagControl):
         rep = self._api.create(_body(flag, flag.default if isinstance(flag.default, str) else flag.variants[0].name))
         names = flag.variant_names
         wanted = patches.replaced(rep, flag, names, frozenset(), others, self._manner)
+        with self._taken_back(flag.key):
+            return self._state(self._api.instruct(flag.key, wanted, said), _called(others))
+
+    @contextmanager
+    def _taken_back(self, key: str) -> Iterator[None]:
+        """A flag made a moment ago, off everywhere and never what was meant, goes when its definition is refused."""
         try:
-            return self._state(self._api.instruct(flag.key, wanted, said))
+            yield
         except Unavailable:
             raise  # it may be there, whole or off: reading tells
         except FlagbrakeError as error:
             try:
-                self._api.delete(flag.key)  # made a moment ago, off everywhere, and never what was meant
+                self._api.delete(key)
             except FlagbrakeError:
-                fact = f"'{flag.key}' was made, and is off everywhere; its definition was refused: {error.fact}"
+                fact = f"'{key}' was made, and is off everywhere; its definition was refused: {error.fact}"
                 raise Unavailable(fact, cure="delete it in LaunchDarkly, and create it again") from error
             raise
 
     def _replace(self, rep: Json, change: Replace, said: str) -> FlagState:
         self._refuse_release(rep["key"])
         if change.native is not None:
-            operations = patches.put_back(rep, self._here, change.native)
-            return self._state(self._api.patch(rep["key"], operations, said) if operations else rep)
+            operations, names = patches.put_back(rep, self._here, change.native), self._names_for(change.native)
+            return self._state(self._api.patch(rep["key"], operations, said) if operations else rep, names)
         meant = change.flag
         _check(meant)
         others = self._others(meant)
@@ -280,19 +288,21 @@ class LaunchDarklyControl(FlagControl):
         if plan.first:
             rep = self._api.instruct(rep["key"], list(plan.first), said, here=False)
         wanted = patches.replaced(rep, meant, plan.names, plan.removed, others, self._manner)
-        return self._state(self._api.instruct(rep["key"], [*plan.changed, *wanted], said))
+        return self._state(self._api.instruct(rep["key"], [*plan.changed, *wanted], said), _called(others))
 
     def _put_anew(self, change: Replace, said: str) -> FlagState:
         """The flag of a document that is put back was deleted meanwhile."""
         if change.native is None:
             return self._create(change.flag, said)
-        kept = change.native
+        patches.kept_of(change.native, self._here, change.key)
+        kept, names = change.native, self._names_for(change.native)
         shown = [{n: v[n] for n in ("value", "name", "description") if n in v} for v in kept["variations"]]
         body = {n: kept[n] for n in ("key", "name", "description", "tags", "temporary", "defaults") if n in kept}
         rep = self._api.create({**body, "variations": shown})
         ids = [{**old, "_id": new["_id"]} for old, new in zip(kept["variations"], rep["variations"], strict=True)]
         operations = patches.put_back(rep, self._here, {**kept, "variations": ids})
-        return self._state(self._api.patch(rep["key"], operations, said) if operations else rep)
+        with self._taken_back(rep["key"]):
+            return self._state(self._api.patch(rep["key"], operations, said) if operations else rep, names)
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -312,16 +322,17 @@ class LaunchDarklyControl(FlagControl):
         return NotFound(f"There is no flag '{key}' in '{self.environment}'.", cure=cure)
 
     def _state(self, rep: Json, others: Mapping[str, Sequence[str]] | None = None) -> FlagState:
+        """What it shows. After a write ``others`` was read before it: nothing may fail that has happened."""
         if self._here not in rep.get("environments", {}):
             rep = self._flag(rep["key"])  # an answer to a write may leave environments out
         flag = flag_of(rep, self._here, self._names_for(rep) if others is None else others, self._kinds.unit)
         version, native = version_of(rep, self._here), native_of(rep, self._here)
         return FlagState(self.ref(flag.key), flag, version, native, datetime.now(UTC))
 
-    def _names_for(self, rep: Json) -> dict[str, tuple[str, ...]]:
+    def _names_for(self, rep: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         """The names of the variants of this flag's prerequisites."""
         asked = [one["key"] for one in rep["environments"][self._here].get("prerequisites") or ()]
-        return {key: variations.names for key, variations in self._of(asked).items()}
+        return _called(self._of(asked))
 
     def _others(self, flag: Flag) -> dict[str, Variations]:
         found = self._of([one.flag for one in flag.prerequisites])
@@ -340,8 +351,7 @@ class LaunchDarklyControl(FlagControl):
         return found
 
     def _check_sayable(self, flag: Flag, others: Mapping[str, Variations]) -> None:
-        names = {key: other.names for key, other in others.items()}
-        patches.refuse_losses(flag_to_sdk(flag, names=names, unit=self._kinds.unit))
+        patches.refuse_losses(flag_to_sdk(flag, names=_called(others), unit=self._kinds.unit))
 
     def _variations(self, rep: Json) -> Variations:
         return Variations(tuple(v["_id"] for v in rep["variations"]), names_in(rep, self._here))
@@ -351,6 +361,10 @@ def _check(flag: Flag) -> None:
     # What is written must be readable: the codec is stricter than the type checker.
     flag_from_data(flag_to_data(flag))
     check(flag)
+
+
+def _called(others: Mapping[str, Variations]) -> dict[str, tuple[str, ...]]:
+    return {key: variations.names for key, variations in others.items()}
 
 
 def _body(flag: Flag, on: str) -> Json:

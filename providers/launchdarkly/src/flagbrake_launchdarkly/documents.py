@@ -96,7 +96,7 @@ def kinds_named(config: Mapping[str, Any]) -> frozenset[str]:
     found.update(rollout.get("contextKind") or USER for rollout in rollouts)
     clauses = [clause for rule in rules for clause in rule.get("clauses") or ()]
     # A segment is asked of no kind, and the attribute ``kind`` of all.
-    apart = [clause for clause in clauses if clause["op"] != SEGMENT_MATCH and clause["attribute"] != "kind"]
+    apart = [clause for clause in clauses if clause.get("op") != SEGMENT_MATCH and clause.get("attribute") != "kind"]
     found.update(clause.get("contextKind") or USER for clause in apart)
     return frozenset(found)
 

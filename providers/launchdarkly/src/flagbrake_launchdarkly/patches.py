@@ -272,6 +272,18 @@ def _described(rep: Mapping[str, Any], meant: Flag) -> Iterator[Instruction]:
         yield {"kind": "archiveFlag"}
 
 
+def kept_of(native: Mapping[str, Any], environment: str, key: str) -> Mapping[str, Any]:
+    """What a kept document says about an environment.
+
+    Raises:
+        InvalidInput: it is of another one.
+    """
+    kept: Mapping[str, Any] | None = (native.get("environments") or {}).get(environment)
+    if kept is None:
+        raise InvalidInput(f"The kept document of '{key}' is not of environment '{environment}'.")
+    return kept
+
+
 def put_back(rep: Mapping[str, Any], environment: str, native: Mapping[str, Any]) -> list[Json]:
     """The JSON patch that makes this environment what a kept document says, guarded by the present version.
 
@@ -279,9 +291,7 @@ def put_back(rep: Mapping[str, Any], environment: str, native: Mapping[str, Any]
         InvalidInput: the document is of another environment.
         Conflict: its variations are not there any more.
     """
-    kept = (native.get("environments") or {}).get(environment)
-    if kept is None:
-        raise InvalidInput(f"The kept document of '{rep['key']}' is not of environment '{environment}'.")
+    kept = kept_of(native, environment, rep["key"])
     config, place = rep["environments"][environment], f"/environments/{environment}"
     found: list[Json] = []
     for name in CONFIG:
