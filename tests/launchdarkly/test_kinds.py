@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openfeature.evaluation_context import EvaluationContext
 
@@ -25,7 +25,7 @@ from flagbrake.store import open_store
 from flagbrake.testing import MemoryLock
 from flagbrake_launchdarkly.provider import LaunchDarklyProvider
 from flagbrake_launchdarkly.translate import flag_from_rest, flag_from_sdk, flag_to_rest, flag_to_sdk
-from tests.launchdarkly.test_main_job import settings
+from tests.launchdarkly.test_main_job import settings as vendor_settings
 from tests.launchdarkly.vendor import ENVIRONMENT, Vendor
 from tests.support.command import Shell
 from tests.support.waiting import wait_until
@@ -138,7 +138,7 @@ def test_the_units_kind_has_one_spelling(launchdarkly: Vendor) -> None:
 
 def test_commands_write_in_the_kind_of_the_settings(launchdarkly: Vendor, tmp_path: Path) -> None:
     """One line of flagbrake.toml is for both planes: what a command writes, and what ``explain`` says of a unit."""
-    path = settings(launchdarkly, tmp_path)
+    path = vendor_settings(launchdarkly, tmp_path)
     path.write_text(path.read_text() + 'context_kind = "agent"\n')
     shell = Shell(tmp_path)
     shell.ok("init")
@@ -205,6 +205,7 @@ def flags(draw: st.DrawFn) -> Flag:
     )
 
 
+@settings(deadline=None)  # a busy machine is no finding
 @given(flags(), st.sampled_from(["agent", "device.v2"]))
 def test_what_is_written_is_read_again(flag: Flag, unit: str) -> None:
     """Through both of LaunchDarkly's documents, without a loss: the unit, users and other kinds stay apart."""
