@@ -169,9 +169,9 @@ def _coerced(clause: Clause) -> Predicate:
     whole = clause.op in SETS or listed is ListMode.WHOLE
     read = reader(clause.attribute)
     if clause.attribute.kind != USER or len(clause.attribute.path) > 1:
-        from flagbrake.evaluate.vendors import split  # few rulesets need it
+        from flagbrake.evaluate.vendors import split_values  # few rulesets need it
 
-        read = split.reader(clause.attribute, read)
+        read = split_values.reader(clause.attribute, read)
 
     def matches(key: str | None, attributes: Mapping[str, Any], _rules: Rules) -> bool:
         value = read(key, attributes)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.evaluate.bucketing import unit_text
-from flagbrake.evaluate.vendors.split import plain
+from flagbrake.evaluate.vendors.split_values import plain
 from flagbrake.model.clause import Attribute
 from flagbrake_split.hashing import BUCKETING_KEY
 

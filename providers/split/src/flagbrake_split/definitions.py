@@ -14,8 +14,8 @@ from typing import Any, Final
 from flagbrake.model.flag import Flag, Variant
 from flagbrake.model.loss import Loss, Severity, Translated
 from flagbrake.model.values import FlagKind
+from flagbrake_split.definition_matchers import definition_matcher, label, sdk_matcher
 from flagbrake_split.hashing import Hashing
-from flagbrake_split.matchers import definition_matcher, label, sdk_matcher
 from flagbrake_split.splits import (
     ROLLOUT,
     WHITELIST,

@@ -1,14 +1,13 @@
-"""Pure: matchers in the SDK's words and in the management API's words <-> clauses in the Split dialect.
+"""Pure: matchers in the SDK's words <-> clauses in the Split dialect.
 
-The SDK's form is the common ground: every clause becomes one, and every matcher of a definition does. The names
-of fields in a definition are those of Split's reference of matcher types; ``between`` for versions and
-``treatments`` for a dependency on several are our reading, no page names them.
+The SDK's form is the common ground: every clause becomes one, and every matcher of a definition does, see
+``definition_matchers``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import product
 from math import prod
 from typing import Any, Final
@@ -16,64 +15,19 @@ from typing import Any, Final
 from flagbrake.model.clause import SPLIT, TARGETING_KEY, USER, Attribute, Clause, OffFlag, Op, Regex
 from flagbrake.model.loss import Loss, Severity
 from flagbrake_split import guarding
+from flagbrake_split.matcher_types import BETWEEN, JSON, LISTS, NUMBERS, SEGMENTS, TEXTS, complete
 
-JSON = dict[str, Any]
-
-#: Every field that holds a matcher's value in the SDK's form; a matcher has one of them.
-_DATA: Final = (
-    "userDefinedSegmentMatcherData",
-    "whitelistMatcherData",
-    "unaryNumericMatcherData",
-    "betweenMatcherData",
-    "dependencyMatcherData",
-    "booleanMatcherData",
-    "stringMatcherData",
-    "betweenStringMatcherData",
-)
-_LISTS: Final = {
-    "WHITELIST": ("IN_LIST_STRING", Op.IN),
-    "STARTS_WITH": ("STARTS_WITH_STRING", Op.STARTS_WITH),
-    "ENDS_WITH": ("ENDS_WITH_STRING", Op.ENDS_WITH),
-    "CONTAINS_STRING": ("CONTAINS_STRING", Op.CONTAINS),
-    "EQUAL_TO_SET": ("EQUAL_SET", Op.SET_EQUAL),
-    "CONTAINS_ANY_OF_SET": ("ANY_OF_SET", Op.SET_ANY),
-    "CONTAINS_ALL_OF_SET": ("ALL_OF_SET", Op.SET_ALL),
-    "PART_OF_SET": ("PART_OF_SET", Op.SET_PART),
-    "IN_LIST_SEMVER": ("IN_LIST_SEMVER", Op.SEMVER_IN),
-}
-_TEXTS: Final = {
-    "MATCHES_STRING": ("MATCHES_STRING", Op.MATCHES),
-    "EQUAL_TO_SEMVER": ("EQUAL_TO_SEMVER", Op.SEMVER_EQUAL),
-    "GREATER_THAN_OR_EQUAL_TO_SEMVER": ("GREATER_THAN_OR_EQUAL_TO_SEMVER", Op.SEMVER_GREATER_OR_EQUAL),
-    "LESS_THAN_OR_EQUAL_TO_SEMVER": ("LESS_THAN_OR_EQUAL_TO_SEMVER", Op.SEMVER_LESS_OR_EQUAL),
-}
-_NUMBERS: Final = {
-    ("EQUAL_TO", "NUMBER"): ("EQUAL_NUMBER", Op.EQUAL),
-    ("EQUAL_TO", "DATETIME"): ("ON_DATE", Op.ON),
-    ("GREATER_THAN_OR_EQUAL_TO", "NUMBER"): ("GREATER_THAN_OR_EQUAL_NUMBER", Op.GREATER_OR_EQUAL),
-    ("GREATER_THAN_OR_EQUAL_TO", "DATETIME"): ("ON_OR_AFTER_DATE", Op.ON_OR_AFTER),
-    ("LESS_THAN_OR_EQUAL_TO", "NUMBER"): ("LESS_THAN_OR_EQUAL_NUMBER", Op.LESS_OR_EQUAL),
-    ("LESS_THAN_OR_EQUAL_TO", "DATETIME"): ("ON_OR_BEFORE_DATE", Op.ON_OR_BEFORE),
-}
-_BETWEEN: Final = {
-    "NUMBER": ("BETWEEN_NUMBER", Op.BETWEEN),
-    "DATETIME": ("BETWEEN_DATE", Op.BETWEEN_DATES),
-}
 #: A rule that would become more rules than this does not look into lists.
 _MOST: Final = 32
-_SEGMENTS: Final = ("IN_SEGMENT", "IN_RULE_BASED_SEGMENT")
 
-_LIST_OF: Final = {op: sdk for sdk, (_, op) in _LISTS.items()}
-_TEXT_OF: Final = {op: sdk for sdk, (_, op) in _TEXTS.items()}
-_NUMBER_OF: Final = {op: pair for pair, (_, op) in _NUMBERS.items()}
-_BETWEEN_OF: Final = {op: kind for kind, (_, op) in _BETWEEN.items()}
+_LIST_OF: Final = {op: sdk for sdk, (_, op) in LISTS.items()}
+_TEXT_OF: Final = {op: sdk for sdk, (_, op) in TEXTS.items()}
+_NUMBER_OF: Final = {op: pair for pair, (_, op) in NUMBERS.items()}
+_BETWEEN_OF: Final = {op: kind for kind, (_, op) in BETWEEN.items()}
 
 
 class Untranslatable(Exception):
     """A matcher or clause that the other side has no words for; the message says which."""
-
-
-# --- SDK matcher <-> clause ----------------------------------------------------------------------------
 
 
 def clause_of(matcher: Mapping[str, Any]) -> Clause:
@@ -107,12 +61,12 @@ def _attribute(name: str) -> Attribute:
 def _meaning(kind: str, matcher: Mapping[str, Any]) -> tuple[Op, tuple[Any, ...]]:  # noqa: PLR0911 - one per shape
     if kind == "ALL_KEYS":
         return Op.ALWAYS, ()
-    if kind in _SEGMENTS:
+    if kind in SEGMENTS:
         return Op.SEGMENT, (matcher["userDefinedSegmentMatcherData"]["segmentName"],)
-    if kind in _LISTS:
-        return _LISTS[kind][1], tuple(matcher["whitelistMatcherData"]["whitelist"])
-    if kind in _TEXTS:
-        return _TEXTS[kind][1], (matcher["stringMatcherData"],)
+    if kind in LISTS:
+        return LISTS[kind][1], tuple(matcher["whitelistMatcherData"]["whitelist"])
+    if kind in TEXTS:
+        return TEXTS[kind][1], (matcher["stringMatcherData"],)
     if kind == "EQUAL_TO_BOOLEAN":
         return Op.IS, (matcher["booleanMatcherData"],)
     if kind == "IN_SPLIT_TREATMENT":
@@ -122,10 +76,10 @@ def _meaning(kind: str, matcher: Mapping[str, Any]) -> tuple[Op, tuple[Any, ...]
         return Op.SEMVER_BETWEEN, (ends["start"], ends["end"])
     if kind == "BETWEEN":
         ends = matcher["betweenMatcherData"]
-        return _BETWEEN[ends["dataType"]][1], (ends["start"], ends["end"])
+        return BETWEEN[ends["dataType"]][1], (ends["start"], ends["end"])
     data = matcher.get("unaryNumericMatcherData")
-    if data is not None and (kind, data["dataType"]) in _NUMBERS:
-        return _NUMBERS[kind, data["dataType"]][1], (data["value"],)
+    if data is not None and (kind, data["dataType"]) in NUMBERS:
+        return NUMBERS[kind, data["dataType"]][1], (data["value"],)
     raise Untranslatable(f"the matcher type {kind}")
 
 
@@ -151,19 +105,9 @@ def matchers_of(
             )
     made: list[list[JSON]] = []
     for choice in product(*alternatives):
-        matchers = [_complete(m, traffic_type) for group in choice for m in group]
-        made.append(matchers or [_complete({"matcherType": "ALL_KEYS"}, traffic_type)])
+        matchers = [complete(m, traffic_type) for group in choice for m in group]
+        made.append(matchers or [complete({"matcherType": "ALL_KEYS"}, traffic_type)])
     return made, losses
-
-
-def _complete(matcher: JSON, traffic_type: str) -> JSON:
-    selector = {"trafficType": traffic_type, "attribute": matcher.get("attribute")}
-    whole: JSON = {
-        "keySelector": selector,
-        "matcherType": matcher["matcherType"],
-        "negate": matcher.get("negate", False),
-    }
-    return {**whole, **{name: matcher[name] for name in _DATA if name in matcher}}
 
 
 def _alternatives(clause: Clause, rule_based: Collection[str], *, lists: bool) -> list[list[JSON]]:
@@ -268,7 +212,7 @@ def _each_number(clause: Clause, _rule_based: Collection[str]) -> list[JSON]:
 def _each_segment(clause: Clause, rule_based: Collection[str]) -> list[JSON]:
     return [
         {
-            "matcherType": _SEGMENTS[name in rule_based],
+            "matcherType": SEGMENTS[name in rule_based],
             "userDefinedSegmentMatcherData": {"segmentName": name},
         }
         for name in _all_texts(clause)
@@ -317,89 +261,3 @@ _SINGLE: Final[dict[Op, Callable[[Clause, Collection[str]], list[JSON]]]] = {
     Op.FLAG: _dependency,
     Op.ALWAYS: _always,
 }
-
-
-# --- definition matcher <-> SDK matcher ------------------------------------------------------------------
-
-_LIST_SDK: Final = {admin: sdk for sdk, (admin, _) in _LISTS.items()}
-_TEXT_SDK: Final = {admin: sdk for sdk, (admin, _) in _TEXTS.items()}
-_NUMBER_SDK: Final = {admin: pair for pair, (admin, _) in _NUMBERS.items()}
-_BETWEEN_SDK: Final = {admin: kind for kind, (admin, _) in _BETWEEN.items()}
-
-
-def sdk_matcher(matcher: Mapping[str, Any], *, traffic_type: str = "user", rule_based: Collection[str] = ()) -> JSON:
-    """A matcher of a definition in the SDK's form; a type that is not known keeps its name and fails there."""
-    kind = str(matcher.get("type"))
-    whole: JSON = {"attribute": matcher.get("attribute"), "negate": bool(matcher.get("negate"))}
-    if kind in _LIST_SDK:
-        whole |= {
-            "matcherType": _LIST_SDK[kind],
-            "whitelistMatcherData": {"whitelist": list(matcher.get("strings") or ())},
-        }
-    elif kind in _TEXT_SDK:
-        whole |= {"matcherType": _TEXT_SDK[kind], "stringMatcherData": matcher.get("string")}
-    elif kind in _NUMBER_SDK:
-        sdk, data_type = _NUMBER_SDK[kind]
-        value = matcher.get("number" if data_type == "NUMBER" else "date")
-        whole |= {"matcherType": sdk, "unaryNumericMatcherData": {"dataType": data_type, "value": value}}
-    elif kind in _BETWEEN_SDK or kind == "BETWEEN_SEMVER":
-        ends = matcher.get("between") or {}
-        data = {"start": ends.get("from"), "end": ends.get("to")}
-        if kind == "BETWEEN_SEMVER":
-            whole |= {"matcherType": kind, "betweenStringMatcherData": data}
-        else:
-            whole |= {"matcherType": "BETWEEN", "betweenMatcherData": {"dataType": _BETWEEN_SDK[kind], **data}}
-    elif kind in _SEGMENTS:
-        name = matcher.get("string")
-        sdk = _SEGMENTS[kind == "IN_RULE_BASED_SEGMENT" or name in rule_based]
-        whole |= {"matcherType": sdk, "userDefinedSegmentMatcherData": {"segmentName": name}}
-    elif kind == "BOOLEAN":
-        whole |= {"matcherType": "EQUAL_TO_BOOLEAN", "booleanMatcherData": matcher.get("bool")}
-    elif kind == "IN_SPLIT":
-        depends = matcher.get("depends") or {}
-        named = depends.get("treatments", depends.get("treatment"))
-        treatments = [named] if isinstance(named, str) else list(named or ())
-        data = {"split": depends.get("splitName"), "treatments": treatments}
-        whole |= {"matcherType": "IN_SPLIT_TREATMENT", "dependencyMatcherData": data}
-    else:
-        whole |= {"matcherType": kind}
-    return _complete(whole, traffic_type)
-
-
-def definition_matcher(matcher: Mapping[str, Any]) -> JSON:  # noqa: PLR0911 - one answer per shape
-    """A matcher of the SDK's form in the words of a definition; a type that is not known keeps its name."""
-    kind = str(matcher["matcherType"])
-    attribute = (matcher.get("keySelector") or {}).get("attribute")
-    common: JSON = {"negate": bool(matcher.get("negate"))}
-    if attribute is not None:
-        common["attribute"] = attribute
-    if kind in _LISTS:
-        return {"type": _LISTS[kind][0], **common, "strings": list(matcher["whitelistMatcherData"]["whitelist"])}
-    if kind in _TEXTS:
-        return {"type": _TEXTS[kind][0], **common, "string": matcher["stringMatcherData"]}
-    if kind in _SEGMENTS:
-        return {"type": kind, **common, "string": matcher["userDefinedSegmentMatcherData"]["segmentName"]}
-    if kind == "EQUAL_TO_BOOLEAN":
-        return {"type": "BOOLEAN", **common, "bool": matcher["booleanMatcherData"]}
-    if kind == "IN_SPLIT_TREATMENT":
-        data = matcher["dependencyMatcherData"]
-        named = data["treatments"]
-        which = {"treatment": named[0]} if len(named) == 1 else {"treatments": list(named)}
-        return {"type": "IN_SPLIT", **common, "depends": {"splitName": data["split"], **which}}
-    if kind in {"BETWEEN", "BETWEEN_SEMVER"}:
-        ends = matcher["betweenMatcherData" if kind == "BETWEEN" else "betweenStringMatcherData"]
-        name = _BETWEEN[ends["dataType"]][0] if kind == "BETWEEN" else kind
-        return {"type": name, **common, "between": {"from": ends["start"], "to": ends["end"]}}
-    if (data := matcher.get("unaryNumericMatcherData")) is not None and (kind, data["dataType"]) in _NUMBERS:
-        field = "number" if data["dataType"] == "NUMBER" else "date"
-        return {"type": _NUMBERS[kind, data["dataType"]][0], **common, field: data["value"]}
-    return {"type": kind, **common}
-
-
-def label(matchers: Iterable[Mapping[str, Any]]) -> str:
-    """What impressions call a rule of these matchers of a definition, where rules have no names."""
-    named = " and ".join(
-        f"{m.get('attribute') or 'key'} {'not ' if m.get('negate') else ''}{str(m.get('type')).lower()}"
-        for m in matchers
-    )
-    return named[:100]

@@ -14,7 +14,8 @@ from flagbrake.model.clause import Clause
 from flagbrake.model.flag import KeySet, Segment, SegmentRule
 from flagbrake.model.loss import Loss, Translated
 from flagbrake.model.values import WHOLE
-from flagbrake_split.matchers import Untranslatable, clause_of, definition_matcher, matchers_of, sdk_matcher
+from flagbrake_split.definition_matchers import definition_matcher, sdk_matcher
+from flagbrake_split.matchers import Untranslatable, clause_of, matchers_of
 
 JSON = dict[str, Any]
 

@@ -11,6 +11,7 @@ from flagbrake.model.clause import OffFlag
 from flagbrake.model.flag import Flag, Prerequisite, Rule, Serve, Targets, Variant
 from flagbrake.model.loss import Loss, Severity, Translated
 from flagbrake.model.values import FlagKind
+from flagbrake_split.definition_matchers import definition_matcher, label
 from flagbrake_split.hashing import (
     Hashing,
     allocation,
@@ -20,7 +21,7 @@ from flagbrake_split.hashing import (
     partitions_of,
     serve_of,
 )
-from flagbrake_split.matchers import Untranslatable, clause_of, definition_matcher, label, matchers_of
+from flagbrake_split.matchers import Untranslatable, clause_of, matchers_of
 from flagbrake_split.treatments import kept_configurations, worth
 
 JSON = dict[str, Any]
