@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from openfeature.evaluation_context import EvaluationContext
@@ -11,6 +12,7 @@ from openfeature.flag_evaluation import Reason
 
 from flagbrake.evaluate import Ruleset
 from flagbrake.evaluate.bucketing import algorithm
+from flagbrake.evaluate.vendors.split_values import plain
 from flagbrake.model.clause import OURS, SPLIT, Attribute, Clause, OffFlag, Op
 from flagbrake.model.flag import (
     Bucketing,
@@ -197,3 +199,13 @@ def test_segments_may_exclude_segments():
     assert served(asked, U1, segments=(inner, named))[0] == "on"
     circle = Segment("inner", excluded_segments=("outer",))
     assert "segment:outer" in Ruleset({}, {"outer": outer, "inner": circle}).rejected
+
+
+def test_what_holds_itself_is_read_once() -> None:
+    """A list or a mapping that holds itself, and more than once, is left out inside itself: nobody waits for it."""
+    items: list[Any] = [1]
+    items.extend([items, items])
+    parent: dict[str, Any] = {"name": "root"}
+    parent |= {"child": {"parent": parent, "top": parent}, "same": [parent, items], "items": items}
+    assert plain(items) == [1]
+    assert plain(parent) == {"name": "root", "child": {}, "same": [[1]], "items": [1]}

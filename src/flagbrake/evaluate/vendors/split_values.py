@@ -19,15 +19,16 @@ from flagbrake.model.clause import Attribute
 
 Read = Callable[[str | None, Mapping[str, Any]], Any]
 
-#: Deeper values are left out: a list may hold itself.
+#: Deeper values are left out.
 _DEEPEST: Final = 20
 
 
-def plain(value: Any, depth: int = _DEEPEST) -> Any:  # noqa: PLR0911 - a table of types
+def plain(value: Any, within: tuple[int, ...] = ()) -> Any:  # noqa: PLR0911 - a table of types
     """An attribute as Split is given it, ``None`` for what is left out.
 
     Datetimes and dates (naive is UTC) are whole seconds since 1970, Decimals numbers, tuples and sets lists;
-    None, bytes and objects of other types are left out, inside structures too.
+    None, bytes and objects of other types are left out, inside structures too; so is what holds itself, inside
+    itself (``within`` has the ``id`` of what holds the value).
     """
     match value:
         case bool() | str() | int() | float():
@@ -42,11 +43,11 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:  # noqa: PLR0911 - a table 
             return int(value) if value == value.to_integral_value() else float(value)
         case bytes() | bytearray() | memoryview() | None:
             return None
-        case Mapping() if depth:
-            found = ((str(name), plain(one, depth - 1)) for name, one in value.items())
+        case Mapping() if len(within) < _DEEPEST and id(value) not in within:
+            found = ((str(name), plain(one, (*within, id(value)))) for name, one in value.items())
             return {name: one for name, one in found if one is not None}
-        case Sequence() | AbstractSet() if depth:
-            return [one for one in (plain(one, depth - 1) for one in value) if one is not None]
+        case Sequence() | AbstractSet() if len(within) < _DEEPEST and id(value) not in within:
+            return [one for one in (plain(one, (*within, id(value))) for one in value) if one is not None]
         case _:
             return None
 
