@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -17,7 +18,7 @@ from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
 from openfeature.track import TrackingEventDetails
 
-from flagbrake.errors import MissingExtra
+from flagbrake.errors import ConfigError, MissingExtra
 from flagbrake_contract import EventsContract, Harness, ProviderCapability, ProviderContract, all_but
 from flagbrake_split.emulator.compile import Hashing, compile_split
 from flagbrake_split.provider import SplitProvider
@@ -222,6 +223,46 @@ def test_a_damaged_flag(synchronizer: Synchronizer, agent: Watched) -> None:
     synchronizer.put("other", "two")
     assert agent.value("other") == "two"
     assert agent.client.get_string_details("bad", "default", ANN).value == "default"
+
+
+def test_a_value_that_is_no_text(redis: Redis, synchronizer: Synchronizer, agent: Watched) -> None:
+    """Bytes that are no text are one flag that cannot be read: changes of the others are seen, and an agent starts."""
+    with type(redis.client).from_url(redis.url) as client:
+        client.set(synchronizer.key("split.bad"), b"\xff\xfe")
+    synchronizer.put("other", "two")
+    wait_until(lambda: "other" in set(agent.provider.keys()), why="the next flag")  # type: ignore[attr-defined]
+    assert agent.value("bad") == "default"
+    another = provider(redis)
+    another.initialize(EvaluationContext())
+    another.shutdown()
+
+
+def test_a_prefix_of_odd_letters(redis: Redis) -> None:
+    """Letters that mean others in a pattern of Redis are letters: the names of flags are known."""
+    redis.prefix = f"{redis.prefix}[a-c]*?\\"
+    Synchronizer(redis).put("model", "two")
+    with watched(provider(redis)) as agent:
+        assert list(agent.provider.keys()) == ["model"]  # type: ignore[attr-defined]
+        assert agent.value() == "two"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:a-secret/word@127.0.0.1:6379/0",
+        "redis://:a-secret#word@127.0.0.1:6379/0",
+        "a-secret@127.0.0.1:6379",
+        "redis://:a-secret@127.0.0.1:99999",
+        "redis://:a-secret@127.0.0.1:6379/0?surprise=1",
+    ],
+)
+def test_an_address_that_is_none(redis: Redis, url: str) -> None:
+    """The start says so at once, with a cure, and shows no part of a password."""
+    made = provider(redis, redis_url=url)
+    with pytest.raises(ConfigError, match="redis_url") as raised:
+        made.start(EvaluationContext())
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "a-secret" not in shown.replace(url, "")
 
 
 def test_another_prefix(redis: Redis, synchronizer: Synchronizer) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from flagbrake.errors import MissingExtra
+from flagbrake.errors import ConfigError, MissingExtra
 from flagbrake_split.received import Received
 from flagbrake_split.sdk_options import SdkOptions
 
@@ -98,8 +99,16 @@ class Consumer:
         self._valid = valid
         self._interrupted = interrupted
         self._breaker = Breaker(hurry)
-        self._pool = _pool(options.redis_url, self._breaker)
-        self._probe = redis.Redis(connection_pool=_plain_pool(options.redis_url, redis.ConnectionPool))
+        try:
+            self._pool = _pool(options.redis_url, self._breaker)
+            pool = _plain_pool(options.redis_url, redis.ConnectionPool)
+            pool.make_connection()  # it connects later; its settings are looked at now
+        except (ValueError, TypeError, redis.RedisError):
+            # What redis-py says of it may hold a part of the password.
+            fact = "[split] redis_url is no address that the client of Redis takes."
+            cure = "redis://:PASSWORD@HOST:6379/0, with %2F for / in the password"
+            raise ConfigError(fact, cure=cure) from None
+        self._probe = redis.Redis(connection_pool=pool)
         self._memory: _Memory | None = None
         self._kept: dict[str, str] = {}
         self._tills: Any = None
@@ -146,6 +155,9 @@ class Consumer:
                 self._tills = tills
         except self._trouble as error:
             return f"Redis is not reached ({type(error).__name__})"
+        except Exception as error:  # noqa: BLE001 - whatever is in it: this thread goes on
+            _log.debug("What is in Redis cannot be read.", exc_info=True)
+            return f"What is in Redis cannot be read ({type(error).__name__})"
         self._breaker.open = False
         try:
             if self._memory is None:
@@ -162,7 +174,7 @@ class Consumer:
 
     def _all(self, what: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        for names in _portions(self._probe.scan_iter(match=f"{self._prefix}{what}*", count=_AT_ONCE)):
+        for names in _portions(self._probe.scan_iter(match=f"{_literally(self._prefix)}{what}*", count=_AT_ONCE)):
             values: Any = self._probe.mget(names)
             pairs = zip(names, values, strict=True)
             found |= {name.removeprefix(self._prefix): raw for name, raw in pairs if raw is not None}
@@ -246,6 +258,11 @@ class _Snapshot:
         return 0
 
 
+def _literally(prefix: str) -> str:
+    """A prefix in a pattern of Redis, where some letters stand for others."""
+    return re.sub(r"([\\*?\[\]^-])", r"\\\1", prefix)
+
+
 def _portions(names: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(names)
     while portion := list(itertools.islice(rest, _AT_ONCE)):
@@ -254,7 +271,8 @@ def _portions(names: Iterable[str]) -> Iterator[list[str]]:
 
 def _plain_pool(url: str, kind: type[ConnectionPool], **more: Any) -> ConnectionPool:
     limits = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT}
-    return kind.from_url(url, decode_responses=True, **limits, **more)
+    # One value that is no text makes its flag unreadable, and no other.
+    return kind.from_url(url, decode_responses=True, encoding_errors="replace", **limits, **more)
 
 
 def _pool(url: str, breaker: Breaker) -> ConnectionPool:
