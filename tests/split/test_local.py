@@ -168,6 +168,46 @@ def test_a_file_that_is_damaged(flags: Folder, damage: str) -> None:
         assert agent.states() == [STALE, READY]
 
 
+def test_a_file_that_is_older(flags: Folder) -> None:
+    """A .json file with a lower number than the last is left alone, and that is told; with a higher one it is read."""
+    flags.put(model())
+    flags.put(model())
+    with watched(flags.provider()) as agent:
+        flags.number = 0
+        flags.put(model(default="two"))
+        assert "its ff.t, 1, is less than the 2" in str(agent.await_told(STALE).message)
+        assert agent.value() == "one"
+        flags.number = 2
+        flags.put(model(default="two"))
+        agent.await_told(READY)
+        assert agent.value() == "two"
+
+
+def test_a_flag_that_cannot_be_read_any_more(tmp_path: Path) -> None:
+    """It answers nothing from now on, and that is told as a change."""
+    file = tmp_path / "flags.yaml"
+    file.write_text("- model: {treatment: one}")
+    with watched(local(file)) as agent:
+        assert agent.value() == "one"
+        file.write_text("- model: {treatment: one, config: 2026-01-31}")
+        assert agent.await_told(CHANGED).flags_changed == ["model"]
+        assert agent.client.get_string_details("model", "default", ANN).error_code is ErrorCode.FLAG_NOT_FOUND
+
+
+def test_a_flag_that_is_gone(flags: Folder) -> None:
+    """A segment that it asked for changes: a flag that is gone is not told to have changed."""
+    flags.put_segment("staff", "bob")
+    flags.put(model(("staff", "two")))
+    flags.put({**model(("staff", "two")), "name": "other"})
+    with watched(flags.provider()) as agent:
+        flags.remove("model")
+        agent.await_told(CHANGED)
+        wait_until(lambda: list(agent.provider.keys()) == ["other"], why="the end")  # type: ignore[attr-defined]
+        agent.told.clear()
+        flags.put_segment("staff", "ann")
+        assert agent.await_told(CHANGED).flags_changed == ["other"]
+
+
 def test_a_file_that_comes_later(tmp_path: Path) -> None:
     """Without its file the start fails and names it; when the file is there, READY and answers."""
     file = tmp_path / "flags.yaml"

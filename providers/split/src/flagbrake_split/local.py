@@ -57,12 +57,20 @@ class LocalFile:
         self._hurry = hurry
         self._valid = valid
         self._interrupted = interrupted
+        #: The number that a .json file gives its flags; the SDK leaves one alone that is less than the last.
+        self._number = -1
         self._mend()
 
     def _mend(self) -> None:
         flags = self._flags
         sections = flags._sanitize_json_elements  # noqa: SLF001
-        flags._sanitize_json_elements = lambda parsed: sections({"rbs": {}, **parsed})  # noqa: SLF001
+
+        def both_sections(parsed: dict[str, Any]) -> Any:
+            found = sections({"rbs": {}, **parsed})
+            self._number = found["ff"]["t"]
+            return found
+
+        flags._sanitize_json_elements = both_sections  # noqa: SLF001
         each = (("_sanitize_feature_flag_elements", splits), ("_sanitize_rb_segment_elements", rule_based_segments))
         for method, model in each:
             setattr(flags, method, _one_by_one(getattr(flags, method), model.from_raw))
@@ -97,6 +105,9 @@ class LocalFile:
             self._flags.synchronize_splits()
         except APIException:
             return f"{self._file} cannot be read"
+        served = self._flags._feature_flag_storage.get_change_number()  # noqa: SLF001
+        if -1 < self._number < served:
+            return f"{self._file} is left alone: its ff.t, {self._number}, is less than the {served} of what is served"
         return ""
 
     def _missing(self) -> str:

@@ -191,19 +191,24 @@ class Received:
             split = splits.get(name)
             before = self.flags.get(name)
             if split is None:
-                if self.flags.pop(name, None) is not None:
-                    yield _FLAG, name
+                yield from self._gone(name)
                 continue
             try:
                 known = Known(split)
             except Exception:  # noqa: BLE001 - one damaged flag may not keep the others from arriving
                 _log.exception("Flag '%s' of Split cannot be read; it answers FLAG_NOT_FOUND.", name)
-                self.flags.pop(name, None)
+                yield from self._gone(name)
                 continue
             self.flags[name] = known
             self._needs[_FLAG, name] = _needs(split, (n for n, _ in known.prerequisites))
             if before is None or before.document != known.document:
                 yield _FLAG, name
+
+    def _gone(self, name: str) -> Iterable[_Node]:
+        """The flag answers nothing from now on, whatever becomes of what it asked for."""
+        self._needs.pop((_FLAG, name), None)
+        if self.flags.pop(name, None) is not None:
+            yield _FLAG, name
 
     def _rules_came(self, rule_based: Any, names: list[str]) -> Iterable[_Node]:
         nodes = []
