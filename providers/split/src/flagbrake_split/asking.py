@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from splitio.models.telemetry import MethodExceptionsAndLatencies
@@ -18,11 +19,19 @@ class Asker:
     """
 
     def __init__(self, client: Any) -> None:
-        self.client = client
+        self._client = client
         self._context_for = client._context_factory.context_for  # noqa: SLF001 - pinned by a test
         self._evaluate = client._evaluator.eval_with_context  # noqa: SLF001 - pinned by a test
         self._impression = client._build_impression  # noqa: SLF001 - pinned by a test
         self._record = client._record_stats  # noqa: SLF001 - pinned by a test
+        #: Sends an event, as the SDK's client does.
+        self.track: Callable[..., Any] = client.track
+
+    def silent(self) -> Asker:
+        """The same without records: for a child of a process, where their locks may be held for ever."""
+        made = Asker(self._client)
+        made._record = made.track = _nothing
+        return made
 
     def ask(self, key: str, bucketing: str | None, flag: str, attributes: dict[str, Any] | None) -> Any:
         """The SDK's result: treatment, and label and change number of its impression."""
@@ -36,3 +45,6 @@ class Asker:
         """The treatment alone, without an impression: as the SDK asks prerequisites."""
         treatment: str = self._evaluate(key, bucketing, flag, attributes, self._context_for(key, [flag]))["treatment"]
         return treatment
+
+
+def _nothing(*_: Any) -> None: ...

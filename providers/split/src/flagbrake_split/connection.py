@@ -14,7 +14,7 @@ from splitio.api import APIException
 
 from flagbrake_split.asking import Asker
 from flagbrake_split.consumer import Consumer
-from flagbrake_split.holding import held, start_no_more, workers_ended
+from flagbrake_split.holding import held, renew, start_no_more, workers_ended
 from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
 from flagbrake_split.repair import Repairs, Unreadable, explained, readable
@@ -30,6 +30,8 @@ _START: Final = 4.0
 _CLOSE: Final = 8.0
 #: Answers of 4xx that pass by themselves.
 _PASSING: Final = frozenset((408, 429))
+#: With this answer the SDK counts as ready, without a flag, and asks no more.
+_TOO_LONG: Final = 414
 #: Seconds between two reports of impressions and events, and of telemetry: the SDK's own floors and defaults.
 _REPORT: Final = {"optimized": 300, "debug": 60, "none": 300}
 
@@ -56,10 +58,12 @@ class Connection:
     ) -> None:
         self._options = options
         self._received = received
-        self._valid = valid
-        self._interrupted = interrupted
-        self._refused = refused
+        self._valid = self._unless_closed(valid)
+        self._interrupted = self._unless_closed(interrupted)
+        self._refused = self._unless_closed(refused)
         self._closing = threading.Event()
+        #: Held while a factory comes or goes.
+        self._changing = threading.RLock()
         self._hurry = threading.Event()
         self._started = threading.Event()
         self._factory: Any = None
@@ -70,6 +74,15 @@ class Connection:
         #: Evaluates; ``None`` until there is data.
         self.asker: Asker | None = None
         self.refusals = 0
+
+    def _unless_closed(self, say: Callable[..., None]) -> Callable[..., None]:
+        """A request under way outlives :meth:`close` by its timeout; what becomes of it is no news of the next one."""
+
+        def said(*news: Any) -> None:
+            if not self._closing.is_set():
+                say(*news)
+
+        return said
 
     def open(self) -> None:
         """Make a factory; it connects in the background."""
@@ -120,12 +133,13 @@ class Connection:
         arguments = self._arguments()
         arguments["config"]["redisConnectionPool"] = pool
         factory = get_factory(self._options.sdk_key or "redis", **arguments)
-        if self._closing.is_set():
-            factory.destroy()
-            raise ConnectionAbortedError
-        self._started.set()
-        self._factory, self.asker = factory, Asker(factory.client())
-        return self.storage()._redis  # noqa: SLF001 - the one that all of its storages share
+        with self._changing:
+            if not self._closing.is_set():
+                self._started.set()
+                self._factory, self.asker = factory, Asker(factory.client())
+                return self.storage()._redis  # noqa: SLF001 - the one that all of its storages share
+        factory.destroy()
+        raise ConnectionAbortedError
 
     @property
     def away(self) -> bool:
@@ -142,8 +156,13 @@ class Connection:
 
     def after_fork(self) -> None:
         """In the child the factory's threads are gone: make another one over the same flags."""
+        self._changing = threading.RLock()
+        renew()
+        if self.asker is not None:
+            # It answers until the new factory is ready. What it recorded nobody would send.
+            self.asker = self.asker.silent()
         if self._factory is not None:
-            # The former factory's client answers until the new one is ready; whoever held its locks is gone.
+            # Whoever held the locks of what it reads is gone.
             for storage in self._factory._storages.values():  # noqa: SLF001 - its locks may be held
                 if hasattr(storage, "_lock"):
                     storage._lock = threading.RLock()  # noqa: SLF001 - for ever, after a fork
@@ -151,10 +170,11 @@ class Connection:
 
     def close(self) -> None:
         """Close the factory and end its threads, within bounds."""
-        self._closing.set()
-        self._hurry.set()
-        consumer, self._consumer = self._consumer, None
-        factory, self._factory, self.asker = self._factory, None, None
+        with self._changing:
+            self._closing.set()
+            self._hurry.set()
+            consumer, self._consumer = self._consumer, None
+            factory, self._factory, self.asker = self._factory, None, None
         if factory is not None:
             if factory.ready:
                 # The SDK goes on starting its tasks after it has said READY; what is started later is never stopped.
@@ -233,6 +253,8 @@ class Connection:
                     answer = readable(fetch(since, rules_since, *args, **kwargs))
                 except APIException as error:
                     self._failed(error)
+                    if error.status_code == _TOO_LONG:
+                        raise APIException("Too many flag sets") from error
                     raise
                 except Exception as error:  # somebody else answered, and the SDK stumbles over it
                     self._failed(failure := Unreadable("no answer of splitChanges"))
@@ -269,9 +291,11 @@ class Connection:
                 # The SDK answers control until its own updater has run.
                 while not factory.ready and not closing.wait(0.0005):
                     pass
-                if not closing.is_set():
+                with self._changing:
+                    if closing.is_set():
+                        return
                     self.asker = asker
-                    self._valid()
+                self._valid()
                 return
 
     def _failed(self, error: APIException) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from splitio.client import factory as factories
 from splitio.sync.manager import Manager
@@ -43,6 +44,9 @@ class _Held(Manager):  # type: ignore[misc]
     One of a file is not started: the SDK would do it before the factory is there, and reads are made otherwise.
     """
 
+    #: Held while a factory is made.
+    one: ClassVar[threading.Lock] = threading.Lock()
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._go: threading.Event | None = getattr(_making, "go", None)
@@ -58,14 +62,13 @@ class _Held(Manager):  # type: ignore[misc]
 
 
 _making = threading.local()
-_making_one = threading.Lock()
 
 
 @contextmanager
 def held(*, local: bool) -> Iterator[threading.Event]:
     """Factories made by this thread wait with their start until the event is set."""
     _making.go, _making.local = threading.Event(), local
-    with _making_one:
+    with _Held.one:
         known, factories.Manager = factories.Manager, _Held
         try:
             yield _making.go
@@ -73,6 +76,19 @@ def held(*, local: bool) -> Iterator[threading.Event]:
             factories.Manager = known
             _making.go.set()
             _making.go, _making.local = None, False
+
+
+def renew() -> None:
+    """In a child of ``os.fork`` whoever was making a factory is gone, and holds its locks for ever."""
+    _Held.one = threading.Lock()
+    factories._INSTANTIATED_FACTORIES_LOCK = threading.RLock()  # noqa: SLF001 - the SDK's, of all factories
+    # Nor are their factories: the SDK would warn of too many, and whoever wrote to stderr may hold its lock too.
+    factories._INSTANTIATED_FACTORIES.clear()  # noqa: SLF001
+
+
+# A provider that starts in the child needs it too; one that goes on there has done it before.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew)
 
 
 def _nothing() -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -123,9 +124,10 @@ class SplitProvider(SdkProvider):
         evaluation_context: EvaluationContext | None = None,
         tracking_event_details: TrackingEventDetails | None = None,
     ) -> None:
-        """Send an event of Split: the value as its value, the attributes as properties. Never blocks.
+        """Send an event of Split: the value as its value, the attributes as properties. Never blocks, never raises.
 
-        Split's events belong to a key: without a targeting key there is none, and nothing is sent.
+        Split's events belong to a key: without a targeting key there is none, and nothing is sent. What JSON cannot
+        say (NaN, a list that holds itself) is left out: the SDK would send nothing else any more.
         """
         asker = self._connection.asker if self._connection is not None else None
         key = evaluation_context.targeting_key if evaluation_context is not None else None
@@ -133,7 +135,8 @@ class SplitProvider(SdkProvider):
             return
         details = tracking_event_details or TrackingEventDetails()
         properties = {name: _property(value) for name, value in details.attributes.items()}
-        asker.client.track(key, self.options.track_traffic_type, tracking_event_name, details.value, properties or None)
+        value = _number(details.value)
+        asker.track(key, self.options.track_traffic_type, tracking_event_name, value, properties or None)
 
     # --- lifecycle ------------------------------------------------------------------------------------
 
@@ -188,9 +191,21 @@ def _unmet(known: Known, asker: Asker, key: str, bucketing: str | None, attribut
 
 def _property(value: Any) -> Any:
     """Split's properties are texts, numbers and booleans; anything else is told as JSON."""
-    if value is None or isinstance(value, (bool, str, int, float)):
+    if value is None or isinstance(value, (bool, str)):
         return value
-    return json.dumps(value, default=str, ensure_ascii=False)
+    if isinstance(value, (int, float)):
+        return _number(value)
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _number(value: Any) -> Any:
+    try:
+        return value if math.isfinite(value) else None
+    except (OverflowError, TypeError):  # a whole number of hundreds of digits; no number
+        return None
 
 
 def _damaged(flag_key: str, treatment: str, label: str) -> GeneralError | ParseError:

@@ -186,7 +186,8 @@ def explained(error: APIException) -> str:
     """What became of a request, without a secret."""
     if isinstance(error, Unreadable):
         return "what answers in Split's place cannot be read"
-    return f"Split answers {error.status_code}" if error.status_code else "Split is not reached"
+    # The SDK says -1 where nothing answered.
+    return f"Split answers {error.status_code}" if error.status_code > 0 else "Split is not reached"
 
 
 def readable(answer: Any) -> dict[str, Any]:
