@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import Reason
 from splitio.push import splitsse
 
+from flagbrake.errors import ConfigError
 from flagbrake_split.emulator import SplitEmulator
+from flagbrake_split.sdk_options import SdkOptions
 from flagbrake_split.translate import definition_from_flag
 from tests.split.controlling import MISSET
 from tests.split.sdk import factory
@@ -45,3 +48,11 @@ def test_impressions_arrive_with_their_label() -> None:
         provider.shutdown()
         wait_until(lambda: "vip" in str(made.emulator.impressions()), why="the impression")
         assert str((answer.flag_metadata or {})["split_label"]) in str(made.emulator.impressions())
+
+
+@pytest.mark.parametrize("name", ["back end", "-backend", "", "é", "b" * 51])
+def test_a_flag_set_of_no_name(name: str) -> None:
+    """The SDK would leave it out, and take all flags where no set is left."""
+    with pytest.raises(ConfigError, match=f"flag_sets holds '{name}'"):
+        SdkOptions.read({"sdk_key": "key", "flag_sets": ["ours", name]})
+    assert SdkOptions.read({"sdk_key": "key", "flag_sets": ["Ours ", "b_2"]}).flag_sets == ("Ours ", "b_2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,7 +25,7 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "refused_delay": "seconds before a refused SDK key is tried again; doubled each time (5)",
         "refused_delay_max": "the longest pause after a refusal (60)",
         "impressions": "optimized (default), debug or none: what is reported of evaluations",
-        "flag_sets": "only the flags of these flag sets",
+        "flag_sets": "only the flags of these flag sets; the kill flags and flagbrake-manifest belong in one of them",
         "track_traffic_type": "the traffic type of tracked events (user)",
         "file": "mode localhost: the file with flags, .yaml or .json; it is read again every refresh seconds",
         "segment_directory": "mode localhost: the folder with NAME.json for each segment (the file's)",
@@ -32,6 +33,9 @@ AGENT_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "redis_prefix": "mode redis: the prefix of its keys",
     }
 )
+
+
+_FLAG_SET: Final = re.compile("[a-z0-9][a-z0-9_]{0,49}")
 
 
 class Mode(StrEnum):
@@ -74,6 +78,11 @@ class SdkOptions:
         options = cls(**read("split", table, _CHECKS))
         if options.mode in {Mode.STREAM, Mode.POLL} and not options.sdk_key:
             raise ConfigError("[split] sdk_key is missing.", cure='sdk_key = { env = "SPLIT_SDK_KEY" }')
+        for name in options.flag_sets:
+            if not _FLAG_SET.fullmatch(name.strip().lower()):
+                # The SDK would leave it out, and without any set take all flags.
+                fact = f"[split] flag_sets holds '{name}', which is no name of a flag set."
+                raise ConfigError(fact, cure="letters, digits and underscores, at most 50")
         if options.mode is Mode.LOCALHOST and not options.file:
             raise ConfigError("[split] mode is localhost and no file is named.", cure='file = "flags.yaml"')
         if options.mode is Mode.REDIS and not options.redis_url:
