@@ -102,6 +102,17 @@ def test_events_that_cannot_be_said(account: Vendor) -> None:
     assert [properties.get("fine") for *_, properties in events] == [1, None, None, None, 1]
 
 
+def test_a_vendor_that_takes_no_impressions(account: Vendor) -> None:
+    """More impressions than are kept: one flush is asked for, not one for each, and a shutdown ends them all."""
+    account.emulator.faults.add("/api/testImpressions/*", status=503, delay=0.2)
+    provider = account.provider(impressions="debug")
+    provider.initialize(EvaluationContext())
+    for number in range(10_200):
+        provider.resolve("model", EvaluationContext(f"user-{number}"))
+    provider.shutdown()
+    assert not _threads("AsyncTask::synchronize_impressions")
+
+
 # --- forks ------------------------------------------------------------------------------------------------------
 
 

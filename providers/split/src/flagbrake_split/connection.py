@@ -14,7 +14,7 @@ from splitio.api import APIException
 
 from flagbrake_split.asking import Asker
 from flagbrake_split.consumer import Consumer
-from flagbrake_split.holding import held, renew, start_no_more, workers_ended
+from flagbrake_split.holding import flush_once, held, renew, start_no_more, workers_ended
 from flagbrake_split.local import LocalFile
 from flagbrake_split.received import Received
 from flagbrake_split.repair import Repairs, Unreadable, explained, readable
@@ -109,6 +109,7 @@ class Connection:
         else:
             file = None
             self._watch(manager)
+            flush_once(factory)
         _never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001
         self._received.follow(storages["splits"], storages["segments"], storages["rule_based_segments"])
         threading.Thread(target=self._await, args=(factory, asker), name="flagbrake-split-ready", daemon=True).start()

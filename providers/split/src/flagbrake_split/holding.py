@@ -1,10 +1,10 @@
-"""The SDK's manager: held back until somebody watches it, and ended for good."""
+"""The SDK's manager: held back until somebody watches it, and ended for good, with all it began."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
@@ -26,6 +26,26 @@ def start_no_more(manager: Any) -> None:
         # A stream that comes up in the middle of closing would start workers that nobody stops.
         switch = push.update_workers_status
         push.update_workers_status = lambda _enabled: switch(False)
+
+
+def flush_once(factory: Any) -> None:
+    """A full queue of impressions or events asks for a flush with each one more; one that is under way will do.
+
+    Thousands of them would keep the task from ending, each with a request, where the vendor takes none.
+    """
+    tasks = factory._sync_manager._synchronizer._split_tasks  # noqa: SLF001
+    for kind, task in (("impressions", tasks.impressions_task), ("events", tasks.events_task)):
+        factory._storages[kind].set_queue_full_hook(_unless_asked(task))  # noqa: SLF001
+
+
+def _unless_asked(task: Any) -> Callable[[], None]:
+    asked = task._task._messages  # noqa: SLF001
+
+    def flush() -> None:
+        if asked.empty():
+            task.flush()
+
+    return flush
 
 
 def workers_ended(manager: Any) -> None:
