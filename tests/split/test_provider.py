@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import Reason
+from splitio.client import factory as factories
 from splitio.push import splitsse
 
 from flagbrake.errors import ConfigError
@@ -22,6 +23,7 @@ def test_what_the_provider_relies_on_is_there(split: SplitEmulator) -> None:
     with factory(split) as made:
         client, manager, storages = made.client(), made._sync_manager, made._storages
         synchronizers = manager._synchronizer._split_synchronizers
+        tasks = manager._synchronizer._split_tasks
         worker = manager._push._processor._feature_flag_worker
         relied_on = {
             "client": (client._context_factory.context_for, client._evaluator.eval_with_context),
@@ -32,6 +34,9 @@ def test_what_the_provider_relies_on_is_there(split: SplitEmulator) -> None:
             "segments": (synchronizers.segment_sync._api.fetch_segment, synchronizers.segment_sync._worker_pool),
             "updates": (worker._handler, worker._segment_handler),
             "messages": (worker._apply_iff_if_needed, worker.is_running, splitsse.EventGroup().wait),
+            "flushes": (storages["impressions"].set_queue_full_hook, tasks.impressions_task._task._messages.empty),
+            "events": (storages["events"].set_queue_full_hook, tasks.events_task._task._messages.empty),
+            "factories": (factories._INSTANTIATED_FACTORIES.clear, factories._INSTANTIATED_FACTORIES_LOCK),
             "ready": (made._sdk_internal_ready_flag, made._telemetry_submitter.synchronize_config),
         }
         assert all(part is not None for parts in relied_on.values() for part in parts)
