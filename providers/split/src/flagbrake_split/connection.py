@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +14,10 @@ from flagbrake_split.asking import Asker
 from flagbrake_split.consumer import Consumer
 from flagbrake_split.holding import flush_once, held, renew, start_no_more, workers_ended
 from flagbrake_split.local import LocalFile
+from flagbrake_split.pauses import Pause, never_fails, pause, then, unchanged
 from flagbrake_split.received import Received
 from flagbrake_split.repair import Repairs, Unreadable, explained, readable
 from flagbrake_split.sdk_options import Mode, SdkOptions
-
-_log = logging.getLogger("flagbrake.split")
 
 #: Milliseconds for one request of the SDK.
 _REQUEST: Final = 3000
@@ -110,7 +107,7 @@ class Connection:
             file = None
             self._watch(manager)
             flush_once(factory)
-        _never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001
+        never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001
         self._received.follow(storages["splits"], storages["segments"], storages["rule_based_segments"])
         threading.Thread(target=self._await, args=(factory, asker), name="flagbrake-split-ready", daemon=True).start()
         if file is not None:
@@ -123,7 +120,7 @@ class Connection:
             closing=self._closing,
             hurry=self._hurry,
             make=self._over,
-            pause=lambda attempt: _pause(attempt, self._options.reconnect_delay, self._options.reconnect_max),
+            pause=self._seconds,
             valid=self._valid,
             interrupted=self._interrupted,
         )
@@ -234,14 +231,14 @@ class Connection:
         """Hear how fetching goes, and let its pauses be ours: the SDK's own begin at ten seconds."""
         synchronizer = manager._synchronizer  # noqa: SLF001
         synchronizers = synchronizer._split_synchronizers  # noqa: SLF001
-        paused = _Pause(self, self._options.reconnect_delay, self._options.reconnect_max)
+        paused = Pause(self._wait)
         for owner in (synchronizer, synchronizers.split_sync, synchronizers.segment_sync, manager):
             if hasattr(owner, "_backoff"):
                 owner._backoff = paused  # noqa: SLF001
         if hasattr(manager, "_push"):
-            _then(manager._push, "start", self._started.set)  # noqa: SLF001
+            then(manager._push, "start", self._started.set)  # noqa: SLF001
         else:
-            _then(synchronizer, "start_periodic_fetching", self._started.set)
+            then(synchronizer, "start_periodic_fetching", self._started.set)
         if hasattr(synchronizers.split_sync, "_api"):
             api = synchronizers.split_sync._api  # noqa: SLF001
             fetch = api.fetch_splits
@@ -249,7 +246,7 @@ class Connection:
             def fetch_splits(since: int, rules_since: int, *args: Any, **kwargs: Any) -> Any:
                 if self._closing.is_set():
                     # Nothing is new: whichever thread of the SDK asks is content and ends.
-                    return {"ff": _unchanged(since), "rbs": _unchanged(rules_since)}
+                    return {"ff": unchanged(since), "rbs": unchanged(rules_since)}
                 try:
                     answer = readable(fetch(since, rules_since, *args, **kwargs))
                 except APIException as error:
@@ -268,10 +265,13 @@ class Connection:
         self._repairs = Repairs(
             manager,
             closing=self._closing,
-            pause=lambda attempt: _pause(attempt, self._options.reconnect_delay, self._options.reconnect_max),
+            pause=self._seconds,
             trouble=self._interrupted,
             mended=self._sound,
         )
+
+    def _seconds(self, attempt: int) -> float:
+        return pause(attempt, self._options.reconnect_delay, self._options.reconnect_max)
 
     def _heard(self) -> None:
         self._flowing = True
@@ -309,68 +309,12 @@ class Connection:
             said = explained(error)
             self._interrupted(said[0].upper() + said[1:])
 
-    def pause(self, attempt: int, delay: float, longest: float) -> None:
+    def _wait(self, attempt: int) -> None:
         """Wait before another attempt; ends early on :meth:`hurry` and :meth:`close`."""
+        delay, longest = self._options.reconnect_delay, self._options.reconnect_max
         if self.refusals:
             delay, longest = self._options.refused_delay, self._options.refused_delay_max
             attempt = self.refusals - 1
-        self._hurry.wait(_pause(attempt, delay, longest))
+        self._hurry.wait(pause(attempt, delay, longest))
         if not self._closing.is_set():
             self._hurry.clear()
-
-
-def _pause(attempt: int, delay: float, longest: float) -> float:
-    """Seconds before another attempt; not the same for all of a fleet, or it would come as one."""
-    seconds: float = min(delay * 2.0 ** min(attempt, 30), longest)
-    return seconds * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
-
-
-def _never_fails(owner: Any, method: str) -> None:
-    """A thread of the SDK's would end with a traceback because the vendor is away, which is told otherwise."""
-    original = getattr(owner, method)
-
-    def quiet(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK makes of an answer
-            _log.debug("Split's SDK could not %s: %s", method, type(error).__name__)
-            return None
-
-    setattr(owner, method, quiet)
-
-
-def _unchanged(since: int) -> dict[str, Any]:
-    return {"s": since, "t": since, "d": []}
-
-
-def _then(owner: Any, method: str, after: Callable[[], None]) -> None:
-    """Call something after each call of a method."""
-    original = getattr(owner, method)
-
-    def both() -> None:
-        try:
-            original()
-        finally:
-            after()
-
-    setattr(owner, method, both)
-
-
-class _Pause:
-    """Stands where the SDK has its backoff: it waits itself and gives zero seconds to sleep."""
-
-    def __init__(self, connection: Connection, delay: float, longest: float) -> None:
-        self._connection = connection
-        self._delay = delay
-        self._longest = longest
-        self._attempt = 0
-
-    def get(self) -> float:
-        """Wait; there is nothing left to sleep."""
-        attempt, self._attempt = self._attempt, self._attempt + 1
-        self._connection.pause(attempt, self._delay, self._longest)
-        return 0.0
-
-    def reset(self) -> None:
-        """It went well."""
-        self._attempt = 0
