@@ -133,7 +133,7 @@ class SdkProvider(FlagProvider):
         with self._telling:
             self._arrived, self._refused, self._trouble = True, False, ""
             self._hear(News.FLOWING, f"{self.vendor}'s data flows")
-        self._settled.set()
+            self._settled.set()
 
     def data_interrupted(self, message: str) -> None:
         """The data is not followed just now; ``message`` says why and shows no secret."""
@@ -148,7 +148,7 @@ class SdkProvider(FlagProvider):
             # Not PROVIDER_FATAL, on which OpenFeature would answer defaults: what was received is still served.
             text = f"{message}; the last known flags are served and it is tried again"
             self._hear(News.REFUSED, text, {} if status is None else {f"{self.name}_status": status})
-        self._settled.set()
+            self._settled.set()
 
     def flags_changed(self, keys: list[str]) -> None:
         """These flags answer anew, and no others; the new answers are served already."""
@@ -183,18 +183,24 @@ class SdkProvider(FlagProvider):
             VendorUnavailable: no data in time. It is tried on; when data arrives the provider serves it and
                 emits READY.
         """
-        self._standing = Standing.UNTOLD
-        if not self._connected:
-            self._arrived = False
-            self._begin()
+        with self._telling:
+            self._standing = Standing.UNTOLD
+            first = not self._connected
+            if first:
+                self._arrived = False
+            # What is heard meanwhile comes before this, and is what the start finds, or after it, and ends the start.
+            again = self._refused or not self._arrived
+            if again:
+                self._refused, self._trouble = False, ""
+                self._settled.clear()
+        if first:
             self._connected = True
             try:
                 self.connect()
             except BaseException:
                 self.stop()
                 raise
-        elif self._refused or not self._arrived:
-            self._begin()
+        elif again:
             self.hurry()
         self.await_data(self._timeout)
         with self._telling:
@@ -207,10 +213,6 @@ class SdkProvider(FlagProvider):
         why = f"yet: {trouble}" if trouble else f"after {self._timeout:g} s"
         cure = "look whether its address is reachable from here"
         raise VendorUnavailable(f"No flags from {self.source()} {why}; it is tried on.", cure=cure)
-
-    def _begin(self) -> None:
-        self._refused, self._trouble = False, ""
-        self._settled.clear()
 
     def stop(self) -> None:
         """Disconnect; nothing is told from now on."""
