@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from flagbrake.errors import InvalidInput
-from flagbrake.model.flag import Distribution, Flag, Serve
+from flagbrake.model.flag import Flag, Serve
 from flagbrake.model.values import MISMATCH, WHOLE, coerce
 from flagbrake_unleash.translate import (
+    PERCENT,
     Document,
-    feature_from_flag,
+    bucketings_of,
     is_plain,
     mark_of,
     owned_strategy,
+    passes_on,
+    rollout_of,
     shares_of,
+    stickiness_of,
+    strategy_from_serve,
+    takes_share,
 )
 
 
@@ -32,10 +38,7 @@ def distributed(document: Document, flag: Flag, serve: Serve, rule: str | None) 
     Raises:
         InvalidInput: a share that Unleash cannot have, or strategies that cannot be told apart as rules.
     """
-    meant = _one_strategy(flag, serve)
-    plain = is_plain(document)
-    if plain and meant["variants"]:
-        raise InvalidInput(f"Flag '{flag.key}' is on or off in Unleash and has no variants.", cure="replace it")
+    meant = strategy_from_serve(flag, serve, like=document)
     strategies = list(document["strategies"])
     place = _place_of(document, rule)
     if place is None:
@@ -43,25 +46,32 @@ def distributed(document: Document, flag: Flag, serve: Serve, rule: str | None) 
             raise InvalidInput(f"Flag '{flag.key}' has no rule '{rule}'.", cure="flagbrake flag show")
         return {**document, "strategies": [*strategies, meant]}
     old = strategies[place]
-    parameters = {**old["parameters"], "rollout": meant["parameters"]["rollout"]}
-    if isinstance(serve, Distribution) and serve.bucketing.group is not None:
-        parameters["groupId"] = meant["parameters"]["groupId"]
-        parameters["stickiness"] = meant["parameters"]["stickiness"]
-    name = old["name"] if old["name"] != "default" else "flexibleRollout"
-    if name == "flexibleRollout":
-        parameters.setdefault("groupId", flag.key)
-        parameters.setdefault("stickiness", "default")
-    strategies[place] = {**old, "name": name, "parameters": dict(sorted(parameters.items()))}
-    if not plain:
-        strategies[place]["variants"] = meant["variants"]
-        _keep_hash(strategies[place], old)
+    partial = meant["parameters"]["rollout"] != str(WHOLE // PERCENT)
+    if partial and not takes_share(old):
+        raise InvalidInput(
+            f"A strategy '{old['name']}' of flag '{flag.key}' takes no share.", cure="another strategy, in Unleash"
+        )
+    later = any(rollout_of(s) for s in strategies[place + 1 :] if not s["disabled"])
+    if partial and later and is_plain(document) and not passes_on(serve):
+        raise InvalidInput(
+            f"Whom rule '{rule}' of flag '{flag.key}' leaves out is asked by the strategies after it, and may be on.",
+            cure="replace it",
+        )
+    strategies[place] = {**old, **_shared(old, meant, serve, flag.key)} if takes_share(old) else dict(old)
+    if not is_plain(document):
+        strategies[place]["variants"] = _as_before(meant["variants"], old)
     return {**document, "strategies": strategies}
 
 
-def _one_strategy(flag: Flag, serve: Serve) -> Document:
-    alone = Flag(flag.key, flag.kind, flag.variants, serve, off_variant=flag.off_variant)
-    made: Document = feature_from_flag(alone)["strategies"][-1]
-    return made
+def _shared(old: Document, meant: Document, serve: Serve, key: str) -> Document:
+    """The strategy with its new share, by the name that the server has for all of its kind today."""
+    wanted = meant["parameters"]
+    parameters = {name: text for name, text in old["parameters"].items() if name != "percentage"}
+    parameters = {"groupId": key, **parameters, "stickiness": stickiness_of(old)}
+    if any(bucketing.group is not None for bucketing in bucketings_of(serve)):
+        parameters |= {"groupId": wanted["groupId"], "stickiness": wanted["stickiness"]}
+    parameters["rollout"] = wanted["rollout"]
+    return {"name": "flexibleRollout", "parameters": dict(sorted(parameters.items()))}
 
 
 def _place_of(document: Document, rule: str | None) -> int | None:
@@ -77,12 +87,20 @@ def _place_of(document: Document, rule: str | None) -> int | None:
     return active[number] if 0 <= number < len(active) else None
 
 
-def _keep_hash(strategy: Document, old: Document) -> None:
-    """Who has a variant keeps it as far as the new shares allow: the same stickiness, and the same order of dealing."""
+def _as_before(variants: list[Document], old: Document) -> list[Document]:
+    """Who has a variant keeps it as far as the new shares allow: the same stickiness, and the same order of dealing.
+
+    A variant that this strategy had is worth there what it was.
+    """
     order = [v["name"] for v in old["variants"] if v["weight"]]
-    strategy["variants"].sort(key=lambda v: order.index(v["name"]) if v["name"] in order else len(order))
-    stickiness = next((v["stickiness"] for v in old["variants"]), strategy["parameters"].get("stickiness", "default"))
-    strategy["variants"] = [{**v, "stickiness": stickiness} for v in strategy["variants"]]
+    had = {v["name"]: v for v in old["variants"]}
+    stickiness = next((v["stickiness"] for v in old["variants"]), stickiness_of(old))
+    made = []
+    for variant in sorted(variants, key=lambda v: order.index(v["name"]) if v["name"] in order else len(order)):
+        payload = had.get(variant["name"], variant).get("payload")
+        fresh = {name: value for name, value in variant.items() if name != "payload"}
+        made.append({**fresh, "stickiness": stickiness, **({"payload": payload} if payload else {})})
+    return made
 
 
 def _owned(key: str, share: int) -> Document:

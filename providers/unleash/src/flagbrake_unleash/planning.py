@@ -217,6 +217,10 @@ def _variant(variant: Part) -> Document:
     made = {name: variant.get(name) for name in ("name", "weight", "weightType", "stickiness")}
     if variant.get("payload"):
         made["payload"] = {"type": variant["payload"]["type"], "value": variant["payload"]["value"]}
+    if variant.get("overrides"):  # of the feature itself, from servers of old
+        made["overrides"] = [
+            {"contextName": o["contextName"], "values": list(o["values"])} for o in variant["overrides"]
+        ]
     return made
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from flagbrake_unleash.translate import MARK, Document, Part, mark_of
+from flagbrake_unleash.translate import MARK, Document, Part, is_list, mark_of, names_units, served_values
 
 #: What a strategy is, without its number and its place.
 STRATEGY: Final = ("name", "title", "disabled", "parameters", "constraints", "segments", "variants")
@@ -72,15 +72,21 @@ def steps(now: Sequence[Part], meant: Sequence[Part]) -> Steps:
 
 
 def _slots(now: Sequence[Part], meant: Sequence[Part]) -> list[Slot]:
-    """The meant order, and what is to go behind what it is behind now."""
+    """The meant order, and what is to go behind what it is behind now; lists stay in front of all that are none."""
     pairs = paired(now, meant)
     slots = [Slot(pairs.get(number), strategy) for number, strategy in enumerate(meant)]
     for number, strategy in enumerate(now):
         if not any(slot.old is strategy for slot in slots):
             before = now[number - 1] if number else None
             place = next((n + 1 for n, slot in enumerate(slots) if before is not None and slot.old is before), 0)
+            if not is_list(strategy):
+                place = max(place, *(n + 1 for n, slot in enumerate(slots) if _is_list(slot)), 0)
             slots.insert(place, Slot(strategy, None))
     return slots
+
+
+def _is_list(slot: Slot) -> bool:
+    return any(strategy is not None and is_list(strategy) for strategy in (slot.old, slot.new))
 
 
 def _placed(slots: Sequence[Slot]) -> dict[str, int]:
@@ -169,7 +175,11 @@ def _in_the_way(slot: Slot, there: Mapping[tuple[int, str], Part]) -> list[tuple
     return [
         place
         for place, s in there.items()
-        if mine is not None and place != edited and mark_of(s).get("target") == mine and _served(s) != _served(slot.new)
+        if mine is not None
+        and place != edited
+        and "id" in s  # what has just been written is as it is meant
+        and mark_of(s).get("target") == mine
+        and _served(s) != _served(slot.new)
     ]
 
 
@@ -207,23 +217,19 @@ def _served(strategy: Part) -> Any:
 def asked(strategy: Part) -> list[Any]:
     """What a strategy asks about the context, apart from the units that flagbrake leaves out by name."""
     denies = "denied" in mark_of(strategy)
-    return [c for c in strategy["constraints"] if not (denies and _names_units(c, "NOT_IN"))]
+    return [c for c in strategy["constraints"] if not (denies and names_units(c, "NOT_IN"))]
 
 
 def of_others(strategies: Iterable[Part]) -> list[Any]:
-    """What strategies ask that are no lists of units of flagbrake's: those it may put together as it likes."""
-    return [asked(strategy) for strategy in strategies if "target" not in mark_of(strategy)]
+    """What strategies ask, and serve, that are no lists of units of flagbrake's: those it may put together anew."""
+    return [(asked(strategy), served_values(strategy)) for strategy in strategies if not is_list(strategy)]
 
 
 def _units(strategy: Part) -> frozenset[str]:
     """The units that flagbrake named here: to be let in, or left out by the owned strategy, which goes for all."""
     mark = mark_of(strategy)
-    operator = "IN" if "target" in mark else "NOT_IN" if "denied" in mark and not asked(strategy) else ""
-    return frozenset(unit for c in strategy["constraints"] if _names_units(c, operator) for unit in c["values"])
-
-
-def _names_units(constraint: Part, operator: str) -> bool:
-    return bool(constraint["contextName"] == "userId" and constraint["operator"] == operator)
+    operator = "IN" if is_list(strategy) else "NOT_IN" if "denied" in mark and not asked(strategy) else ""
+    return frozenset(unit for c in strategy["constraints"] if names_units(c, operator) for unit in c["values"])
 
 
 def orders(strategies: Iterable[Part]) -> list[Part]:

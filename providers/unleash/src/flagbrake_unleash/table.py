@@ -17,7 +17,16 @@ from openfeature.flag_evaluation import Reason
 
 from flagbrake.model.values import MISMATCH, USE_DEFAULT, WHOLE
 from flagbrake_unleash.payload import value_of_payload
-from flagbrake_unleash.translate import denied, flag_from_feature, is_plain, mark_of, owned_strategy, rollout_of
+from flagbrake_unleash.translate import (
+    flag_from_feature,
+    is_denial,
+    is_plain,
+    left_out,
+    lists_of,
+    mark_of,
+    owned_strategy,
+    rollout_of,
+)
 
 Metadata = Mapping[str, "bool | int | float | str"]
 #: An answer without its error: value, variant, reason, metadata, and whether a unit was needed for it.
@@ -70,7 +79,11 @@ def feature_of(document: Mapping[str, Any]) -> Feature:
     common: dict[str, bool | int | float | str] = {}
     if document.get("impressionData"):
         common["unleash_impression_data"] = True
-    steps = tuple(_step(s, n, strategies, true_name, common) for n, s in enumerate(strategies))
+    lists, named = len(lists_of(document)), left_out(document)
+    steps = tuple(
+        _step(s, n, strategies, true_name, common, listed=n < lists, denies=bool(named))
+        for n, s in enumerate(strategies)
+    )
     single = plain and len(strategies) <= 1
     metadata = MappingProxyType(common)
     off: Answer | None = None
@@ -90,7 +103,7 @@ def feature_of(document: Mapping[str, Any]) -> Feature:
         off=off,
         sticky=any(_hashes(s) for s in strategies),
         true_name=true_name,
-        denied=frozenset(k for s in strategies for k in denied(s)) if plain else frozenset(),
+        denied=frozenset(named),
         values=MappingProxyType(values),
     )
 
@@ -101,9 +114,12 @@ def _step(
     strategies: list[Mapping[str, Any]],
     true_name: str,
     common: Mapping[str, Any],
+    *,
+    listed: bool,
+    denies: bool,
 ) -> Step:
-    mark = mark_of(strategy)
-    asks = bool(strategy.get("constraints") or strategy.get("segments")) and "denied" not in mark
+    asked = [c for c in strategy.get("constraints") or () if not (denies and is_denial(strategy, c))]
+    asks = bool(asked or strategy.get("segments"))
     shares = [v for v in strategy.get("variants") or () if v.get("weight")]
     partial = len(shares) > 1 or 0 < rollout_of(strategy) < WHOLE
     facts = dict(common)
@@ -112,9 +128,9 @@ def _step(
     elif asks or strategy.get("name") in {"userWithId", "remoteAddress"}:
         reason = Reason.TARGETING_MATCH
     else:
-        reason = Reason.STATIC if len(strategies) == 1 and "denied" not in mark else Reason.DEFAULT
-    if asks and "target" not in mark:
-        facts["rule"] = str(mark.get("rule") or number + 1)
+        reason = Reason.STATIC if len(strategies) == 1 and not denies else Reason.DEFAULT
+    if asks and not listed:
+        facts["rule"] = str(mark_of(strategy).get("rule") or number + 1)
     return Step(reason, MappingProxyType(facts), partial and _hashes(strategy), true_name)
 
 

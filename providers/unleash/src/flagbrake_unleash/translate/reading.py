@@ -33,12 +33,21 @@ from flagbrake_unleash.translate.strategies import (
     denied,
     is_denial,
     is_plain,
+    left_out,
+    lists_of,
     mark_of,
     owned_strategy,
     rollout_of,
     stickiness_of,
 )
-from flagbrake_unleash.translate.variants import enabled_name, kind_of_flag, shares_of_weights, variants_of
+from flagbrake_unleash.translate.variants import (
+    clashes,
+    enabled_name,
+    kind_of_flag,
+    shares_of_weights,
+    tag_text,
+    variants_of,
+)
 
 #: What weights add up to on the server.
 _THOUSAND: Final = 1000
@@ -91,6 +100,7 @@ class _Reading:
         self.key: str = feature["name"]
         self.strategies = active(feature)
         self.owned = owned_strategy(feature)
+        self.lists, self.left_out = lists_of(feature), left_out(feature)
         self.mark = mark_of(self.owned) if self.owned is not None else {}
         self.plain = is_plain(feature)
         self.losses: list[Loss] = []
@@ -103,12 +113,16 @@ class _Reading:
         # Unleash serves a feature without any strategy to everybody, once it is on.
         last = self.owned or ({"name": "default"} if feature["enabled"] and not self.strategies else None)
         default = self._nothing() if last is None else self._serve(last, outside=self._nothing())
-        targets = tuple(self._targets(before))
+        targets = tuple(self._targets())
         rules = (*self._rules(before), *(self._overrides("default", (), last) if last is not None else ()))
         prerequisites = self._prerequisites()
         if trouble := self._never():
             self._lose("strategies", f"{trouble}: the SDK answers off to everybody", "none", Severity.NOTE)
             default, targets, rules, prerequisites = self._nothing(), (), (), ()
+        if any(self.left_out and set(denied(s)) != set(self.left_out) for s in self.strategies[len(self.lists) :]):
+            self._lose("strategies", "they leave out different units by name", "the last one's are left out by all")
+        for name in clashes(feature):
+            self._lose("variants", f"'{name}' has several values", "everybody gets the first")
         off = self.mark.get("off", self._name_of(value=False) if self.plain else None)
         variants = self.variants
         if DISABLED in _served(default, rules) and DISABLED not in names:
@@ -123,13 +137,13 @@ class _Reading:
             targets=targets,
             rules=rules,
             prerequisites=prerequisites,
-            tags=tuple(_tag(t) for t in feature.get("tags") or ()),
+            tags=tuple(tag_text(t) for t in feature.get("tags") or ()),
             description=feature.get("description") or "",
             archived=bool(feature.get("archived")),
         )
         return Translated(flag, tuple(self.losses))
 
-    def _lose(self, where: str, what: str, effect: str, severity: Severity) -> None:
+    def _lose(self, where: str, what: str, effect: str, severity: Severity = Severity.ANSWERS) -> None:
         self.losses.append(Loss(where, what, effect, severity))
 
     # --- what nobody gets ---------------------------------------------------------------------------
@@ -218,29 +232,28 @@ class _Reading:
 
     # --- who is asked for ---------------------------------------------------------------------------
 
-    def _targets(self, strategies: Sequence[Part]) -> Iterator[Targets]:
+    def _targets(self) -> Iterator[Targets]:
         # By number and variant: in the middle of a write two lists may have one number.
         merged: dict[tuple[int, str], list[str]] = {}
-        for number, strategy in enumerate(strategies):
-            mark = mark_of(strategy)
-            if "target" in mark:
-                served = self._serve(strategy, outside=None)
-                place = mark["target"] if isinstance(mark["target"], int) else number
-                keys = next((c["values"] for c in strategy["constraints"] if c["contextName"] == USER_ID), ())
-                merged.setdefault((place, str(served)), []).extend(keys)
-        last = self.owned if self.owned is not None else (strategies[-1] if strategies else None)
-        if last is not None and (units := denied(last)):
-            place = mark_of(last).get("denied", len(merged))
+        for strategy in self.lists:
+            served = str(self._serve(strategy, outside=None))
+            merged.setdefault((mark_of(strategy)["target"], served), []).extend(strategy["constraints"][0]["values"])
+        # Who is on a list as well is let in by it.
+        listed = {unit for units in merged.values() for unit in units}
+        if units := [unit for unit in self.left_out if unit not in listed]:
+            place = mark_of(self.strategies[-1])["denied"]
             merged.setdefault((place, self._name_of(value=False)), []).extend(units)
         for (_, variant), named in sorted(merged.items(), key=lambda found: found[0][0]):
             yield Targets(variant, tuple(named))
 
     def _rules(self, strategies: Sequence[Part]) -> Iterator[Rule]:
+        names: set[str] = set()
         for number, strategy in enumerate(strategies, 1):
-            mark = mark_of(strategy)
-            if "target" in mark:
+            if number <= len(self.lists):
                 continue
-            name = str(mark.get("rule") or number)
+            noted = str(mark_of(strategy).get("rule") or number)
+            name = noted if noted not in names else str(number)  # somebody has copied one
+            names.add(name)
             clauses = tuple(self._clauses(strategy, number))
             # What nobody takes later is a plain feature's own to deal.
             later = [s for s in self.strategies[self.strategies.index(strategy) + 1 :] if rollout_of(s)]
@@ -268,7 +281,7 @@ class _Reading:
                 yield Rule(f"{name}-{number}", (*clauses, asked), serve)
 
     def _clauses(self, strategy: Part, number: int) -> Iterator[Clause]:
-        asked = [c for c in strategy.get("constraints") or () if not is_denial(strategy, c)]
+        asked = [c for c in strategy.get("constraints") or () if not (self.left_out and is_denial(strategy, c))]
         own = {str(c.get("contextName")) for c in asked} & {"environment", "appName"}
         if own:
             self._lose(
@@ -314,7 +327,7 @@ class _Reading:
             wanted = (*wanted, *(n for n in on if n == enabled_name(shown.variants) or is_plain(parent)))
         if need.get("enabled") is False:
             return Prerequisite(need["feature"], off, OffFlag.MET)
-        return Prerequisite(need["feature"], wanted if need.get("variants") else on)
+        return Prerequisite(need["feature"], tuple(dict.fromkeys(wanted)) if need.get("variants") else on)
 
 
 def _served(default: Serve, rules: Sequence[Rule]) -> set[str]:
@@ -343,7 +356,3 @@ def _special(strategy: Part) -> Iterator[Clause]:
         yield Clause(attribute_of(attribute), op, tuple(units), semantics=UNLEASH)
     elif name not in _CUSTOM:
         yield Clause(Attribute(), Op.ALWAYS, negate=True, semantics=UNLEASH)
-
-
-def _tag(tag: Part) -> str:
-    return tag["value"] if tag["type"] == "simple" else f"{tag['type']}:{tag['value']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from flagbrake.evaluate.vendors.unleash import MURMUR
@@ -47,15 +48,14 @@ def owned_strategy(feature: Part) -> Part | None:
     strategies = active(feature)
     if not strategies:
         return None
-    last = strategies[-1]
-    asked = [c for c in last.get("constraints") or () if not is_denial(last, c)]
-    known = last.get("name") == "default" or last.get("name") in _SHARES
-    return last if known and not asked and not last.get("segments") else None
+    last, named = strategies[-1], left_out(feature)
+    asked = [c for c in last.get("constraints") or () if not (named and is_denial(last, c))]
+    return last if takes_share(last) and not asked and not last.get("segments") else None
 
 
 def is_plain(feature: Part) -> bool:
     """True if the answer is on or off, without variants."""
-    return not feature.get("variants") and not any(s.get("variants") for s in feature.get("strategies") or ())
+    return not feature.get("variants") and not any(s.get("variants") for s in active(feature))
 
 
 def mark_of(strategy: Part) -> Mapping[str, Any]:
@@ -68,6 +68,11 @@ def mark_of(strategy: Part) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def takes_share(strategy: Part) -> bool:
+    """May it be for a part of those whom it asks?"""
+    return strategy.get("name") == "default" or strategy.get("name") in _SHARES
 
 
 def rollout_of(strategy: Part) -> int:
@@ -95,17 +100,60 @@ def stickiness_of(strategy: Part) -> str:
     return "default" if stickiness is None else str(stickiness)
 
 
+def lists_of(feature: Part) -> list[Part]:
+    """The lists of units in front of everything else. One that stands behind a rule is a rule as well."""
+    shared = bool(feature.get("variants"))
+    return list(takewhile(lambda s: is_list(s) and not (shared and not s.get("variants")), active(feature)))
+
+
+def is_list(strategy: Part) -> bool:
+    """Is this a list of units that get one variant, as flagbrake writes it?
+
+    The mark alone does not tell: people edit what flagbrake wrote, and then it is what it says.
+    """
+    constraints = list(strategy.get("constraints") or ())
+    return (
+        isinstance(mark_of(strategy).get("target"), int)
+        and len(constraints) == 1
+        and names_units(constraints[0], "IN")
+        and not strategy.get("segments")
+        and strategy.get("name") == "flexibleRollout"
+        and rollout_of(strategy) == WHOLE
+        and stickiness_of(strategy) == "default"
+        and sum(1 for v in strategy.get("variants") or () if v.get("weight")) <= 1
+    )
+
+
+def left_out(feature: Part) -> tuple[str, ...]:
+    """The units that a plain feature leaves out by name: what stands behind the lists in front does.
+
+    In the middle of a write its strategies may leave out different ones, and the last one's count. Where others have
+    put strategies among them that let those units in, none is read so: each strategy asks what it asks.
+    """
+    strategies = active(feature)[len(lists_of(feature)) :]
+    if not strategies or not is_plain(feature):
+        return ()
+    named = denied(strategies[-1])
+    ours = all("rule" in mark_of(strategy) for strategy in strategies[:-1])
+    return named if ours or all(set(denied(strategy)) == set(named) for strategy in strategies) else ()
+
+
 def denied(strategy: Part) -> tuple[str, ...]:
-    """The units that a plain feature's strategies leave out one by one."""
+    """The units that one strategy leaves out by name."""
     return tuple(v for c in strategy.get("constraints") or () if is_denial(strategy, c) for v in c["values"])
 
 
 def is_denial(strategy: Part, constraint: Part) -> bool:
     """Is this constraint the list of units that the strategy leaves out?"""
-    return (
-        "denied" in mark_of(strategy)
-        and constraint.get("contextName") == USER_ID
-        and constraint.get("operator") == "NOT_IN"
+    return "denied" in mark_of(strategy) and names_units(constraint, "NOT_IN")
+
+
+def names_units(constraint: Part, operator: str) -> bool:
+    """Is this a list of units, and for this operator?"""
+    return bool(
+        constraint.get("contextName") == USER_ID
+        and constraint.get("operator") == operator
+        and not constraint.get("inverted")
     )
 
 

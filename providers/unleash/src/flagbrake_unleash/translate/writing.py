@@ -20,9 +20,11 @@ from flagbrake_unleash.translate.strategies import (
     PERCENT,
     Document,
     Part,
+    is_plain,
     mark_of,
     owned_strategy,
 )
+from flagbrake_unleash.translate.variants import payloads_of, spelt_alike, tag_text, worth
 
 #: The step of a variant's weight.
 _TENTH: Final = 100
@@ -38,6 +40,7 @@ def feature_from_flag(flag: Flag, segments: Mapping[str, int] | None = None, *, 
     """
     like = like or {}
     writing = _Writing(flag, segments or {}, like)
+    tags = {tag_text(tag): tag for tag in like.get("tags") or ()}
     return {
         "name": flag.key,
         "type": like.get("type") or "release",
@@ -48,20 +51,43 @@ def feature_from_flag(flag: Flag, segments: Mapping[str, int] | None = None, *, 
         "enabled": flag.on,
         "strategies": writing.strategies(),
         "variants": [],
-        "tags": [_tag_from(t) for t in flag.tags],
+        "tags": [dict(tags.get(t) or {"type": "simple", "value": t}) for t in flag.tags],
         "dependencies": [_dependency(p) for p in flag.prerequisites],
     }
 
 
+def strategy_from_serve(flag: Flag, serve: Serve, *, like: Part) -> Document:
+    """One strategy that serves this to all whom it lets in, with variants if the feature has any.
+
+    Raises:
+        InvalidInput: as :func:`feature_from_flag`, and what takes variants or several strategies.
+    """
+    alone = Flag(flag.key, flag.kind, flag.variants, serve, off_variant=flag.off_variant)
+    plain = is_plain(like)
+    if plain and not _can_be_plain(alone):
+        raise InvalidInput(f"Flag '{flag.key}' is on or off in Unleash and has no variants.", cure="replace it")
+    made = _Writing(alone, {}, like, plain=plain).strategies()
+    if len(made) > 1:
+        raise InvalidInput(
+            f"In Unleash a share of flag '{flag.key}' and what is served outside of it are two strategies.",
+            cure="replace it",
+        )
+    return made[0]
+
+
 class _Writing:
-    def __init__(self, flag: Flag, segments: Mapping[str, int], like: Part) -> None:
+    def __init__(self, flag: Flag, segments: Mapping[str, int], like: Part, *, plain: bool | None = None) -> None:
         self.flag, self.segments = flag, segments
-        parameters = (owned_strategy(like) or {}).get("parameters") or {}
+        owned = owned_strategy(like) or {}
+        parameters = owned.get("parameters") or {}
         #: Units stay where they are: what is there goes on being hashed as it was.
         self.group, self.stickiness = parameters.get("groupId"), parameters.get("stickiness")
         #: Weights that are there already may be finer than a new one.
         self.weights = [_weights_of(s) for s in like.get("strategies") or ()]
-        self.plain = _can_be_plain(flag)
+        #: So are payloads spelt as they were: of one value there are several spellings.
+        self.payloads = payloads_of(like)
+        self.title = owned.get("title") or ""
+        self.plain = _can_be_plain(flag) if plain is None else plain
 
     def strategies(self) -> list[Document]:
         made = [*self._targets(), *(s for rule in self.flag.rules for s in self._rule(rule))]
@@ -71,7 +97,7 @@ class _Writing:
             assert isinstance(default, Distribution)
             made.append(self._strategy(replace(default, gate=replace(gate, outside=None)), [], {"rule": "default"}))
             default = str(gate.outside)
-        made.append(self._strategy(default, [], self._owned_mark(), owned=True))
+        made.append({**self._strategy(default, [], self._owned_mark(), owned=True), "title": self.title})
         keys, place = self._denied()
         for strategy in made if keys else []:
             if "target" in mark_of(strategy):
@@ -169,7 +195,7 @@ class _Writing:
                 "weight": shares.get(variant.name, 0) // _TENTH,
                 "weightType": "fix",
                 "stickiness": stickiness,
-                "payload": payload_of(variant.value),
+                **self._payload(variant),
             }
             for variant in self._in_order(shares)
             if shares.get(variant.name) or (everything and variant.value is not USE_DEFAULT)
@@ -177,6 +203,12 @@ class _Writing:
         # One takes what the others leave: the server asks for it.
         next(v for v in made if v["weight"])["weightType"] = "variable"
         return made
+
+    def _payload(self, variant: Variant) -> Document:
+        there = self.payloads.get(variant.name, ...)
+        if there is not ... and spelt_alike(worth(variant.name, there), variant.value):
+            return {} if there is None else {"payload": dict(there)}
+        return {"payload": payload_of(variant.value)}
 
     def _in_order(self, shares: Mapping[str, int]) -> list[Variant]:
         """Who is dealt to comes in the order of dealing: raising the first share moves nobody else."""
@@ -188,7 +220,7 @@ class _Writing:
         """Group and stickiness of a strategy: the engine deals its share and its variants by the same."""
         found = {
             (self.flag.key if b.group is None else b.group, self._sticky(b))
-            for b in _bucketings(serve)
+            for b in bucketings_of(serve)
             if b.algorithm == BUCKETING
         }
         if len(found) > 1:
@@ -249,13 +281,16 @@ def _can_be_plain(flag: Flag) -> bool:
     true = next(v.name for v in flag.variants if v.value)
     if sum(t.variant != true for t in flag.targets) > 1:
         return False
+    out = {key for t in flag.targets if t.variant != true for key in t.keys}
+    if any(t.variant == true and not out.isdisjoint(t.keys) for t in flag.targets):
+        return False  # a list lets in whom another one leaves out, whichever comes first
     serves = [*(rule.serve for rule in flag.rules), flag.default]
     if not all(_is_plain(serve, true) for serve in serves):
         return False
     # A unit that one strategy passes over is asked again by the next: only the last that takes any may keep it.
     takes = [min(shares_of(serve).get(true, 0), _gate_share(serve)) for serve in serves]
     last = max((n for n, share in enumerate(takes) if share), default=0)
-    return all(share == WHOLE or _passes_on(serve) for share, serve in zip(takes[:last], serves, strict=False))
+    return all(share == WHOLE or passes_on(serve) for share, serve in zip(takes[:last], serves, strict=False))
 
 
 def _is_plain(serve: Serve, true: str) -> bool:
@@ -265,11 +300,12 @@ def _is_plain(serve: Serve, true: str) -> bool:
     return serve.share(true) == WHOLE and serve.gate.outside != true
 
 
-def _passes_on(serve: Serve) -> bool:
+def passes_on(serve: Serve) -> bool:
+    """Are those outside of its share asked by what comes next?"""
     return isinstance(serve, Distribution) and serve.gate is not None and serve.gate.outside is None
 
 
-def _bucketings(serve: Serve) -> Iterator[Bucketing]:
+def bucketings_of(serve: Serve) -> Iterator[Bucketing]:
     """What a serve deals by, its gate's first; what deals to one only does not deal."""
     if isinstance(serve, Distribution):
         if serve.gate is not None:
@@ -279,7 +315,7 @@ def _bucketings(serve: Serve) -> Iterator[Bucketing]:
 
 
 def _is_for_all(serve: Serve) -> bool:
-    return next(_bucketings(serve), None) is None
+    return next(bucketings_of(serve), None) is None
 
 
 def _weights_of(strategy: Part) -> dict[str, int]:
@@ -322,10 +358,6 @@ def _listed(operator: str, units: Sequence[str]) -> Document:
 
 def _mark(content: Part) -> str:
     return json.dumps(content, separators=(",", ":"))
-
-
-def _tag_from(text: str) -> Document:
-    return {"type": "simple", "value": text}
 
 
 def _dependency(prerequisite: Prerequisite) -> Document:
