@@ -119,18 +119,12 @@ class UnleashControl(FlagControl):
 
     def states(self) -> Iterator[FlagState]:
         """All flags that are not archived: one call, and two for each that has several strategies."""
+        documents = {document["name"]: document for document in self._documents()}
         names: Mapping[int, str] | None = None
-        exported = {document["name"]: document for document in documents_of(self._export())}
-        for found in exported.values():
-            document = found
-            if len(document["strategies"]) > 1:  # an export has them in no order at all
-                try:
-                    document = self._document(document["name"], nearest=False)
-                except NotFound:
-                    continue  # it went in this moment
-            if names is None and _asks_segments(document):
-                names = self._segment_names()
-            yield self._state(document, names, exported)
+        if any(_asks_segments(document) for document in documents.values()):
+            names = self._segment_names()
+        for document in documents.values():
+            yield self._state(document, names, documents)
 
     def segments(self) -> Iterator[Segment]:
         """All segments."""
@@ -156,7 +150,7 @@ class UnleashControl(FlagControl):
                 cure="`flagbrake flag create` again, or archive them in Unleash",
             )
         try:
-            config = self._rest.get(f"/projects/{quote(self._project, safe='')}/change-requests/config").json()
+            config = self._ask(f"/projects/{quote(self._project, safe='')}/change-requests/config")
         except NotFound:
             return  # the open-source edition has none
         wanted = any(
@@ -185,15 +179,15 @@ class UnleashControl(FlagControl):
             ApprovalRequired: the environment wants change requests, or a release plan has the flag (Enterprise).
             VendorUnavailable: read it back: it may be written, or half of it.
         """
-        now = self._now(change)
+        now = self._now(change, expected)
         if expected is not None and (now is None or self._version(now) != expected):
             if now is None and not isinstance(change, Replace):
                 raise self._no_flag(change.key)
             raise errors.moved(change.key, found=self._version(now) if now else "none", expected=expected)
         if isinstance(change, Archive):
             assert now is not None
-            self._writes.send("DELETE", self._place(change.key).feature)
             state = self._state(now)
+            self._writes.send("DELETE", self._place(change.key).feature)
             return replace(state, flag=replace(state.flag, archived=True, on=False))
         meant = self._meant(change, now)
         if now is not None and not (isinstance(change, SetOn) and not change.on):
@@ -203,16 +197,17 @@ class UnleashControl(FlagControl):
             self._remark(change.key, by=by, reason="" if change.on else comment)
         return self.read(change.key)
 
-    def _now(self, change: Change) -> Document | None:
+    def _now(self, change: Change, expected: str | None) -> Document | None:
         """What is there, with the numbers of its strategies; ``None`` where nothing is and nothing need be."""
         try:
             return self._document(change.key, nearest=not isinstance(change, Create | Replace))
         except NotFound:
             if isinstance(change, Create):
                 return None
-            if isinstance(change, Replace):
-                return self._revived(change.key)
-            raise
+            if not isinstance(change, Replace):
+                raise
+            self._meant(change, None)  # what is refused brings nothing back from the archive
+            return None if expected is not None else self._revived(change.key)
 
     def _meant(self, change: Change, now: Document | None) -> Document:
         if isinstance(change, Replace) and change.native is not None:
@@ -260,7 +255,7 @@ class UnleashControl(FlagControl):
 
     def _check_plan(self, key: str) -> None:
         """A release plan's strategies (Enterprise) are served, and a feature's own document does not show them."""
-        strategies = self._rest.get(f"{self._place(key).here}/strategies").json()
+        strategies = self._ask(f"{self._place(key).here}/strategies")
         if any(isinstance(s, dict) and s.get("milestoneId") for s in strategies):
             raise errors.planned(key)
 
@@ -289,14 +284,14 @@ class UnleashControl(FlagControl):
         """The reason why a flag is off, where people look at it in Unleash. The switch itself does not wait on it."""
         path = f"{self._place(key).feature}/link"
         try:
-            for link in self._rest.get(self._place(key).feature).json().get("links") or ():
+            for link in self._ask(self._place(key).feature).get("links") or ():
                 if str(link.get("title") or "").startswith(_REASON):
                     self._rest.send("DELETE", f"{path}/{link['id']}")
             if reason:
                 site = self._url.removesuffix("/api")
                 where = f"{site}/projects/{self._project}/features/{key}/logs"
                 self._rest.send("POST", path, json={"url": where, "title": f"{_REASON}{reason} ({by})"[:255]})
-        except (FlagbrakeError, ValueError) as error:
+        except FlagbrakeError as error:
             _log.warning("the reason for switching '%s' could not be noted in Unleash: %s", key, error)
 
     # --- the API ------------------------------------------------------------------------------------
@@ -308,8 +303,8 @@ class UnleashControl(FlagControl):
         if key in {"", ".", ".."}:
             raise self._no_flag(key)
         try:
-            feature = self._rest.get(self._place(key).feature).json()
-            feature["tags"] = self._rest.get(f"/features/{quote(key, safe='')}/tags").json()["tags"]
+            feature = self._ask(self._place(key).feature)
+            feature["tags"] = self._ask(f"/features/{quote(key, safe='')}/tags")["tags"]
         except NotFound:
             raise (self._no_flag(key) if nearest else NotFound(f"There is no flag '{key}'.")) from None
         if feature.get("archived"):
@@ -331,17 +326,28 @@ class UnleashControl(FlagControl):
         except (NotFound, InvalidInput, Conflict):
             return None
 
+    def _documents(self) -> Iterator[Document]:
+        for document in documents_of(self._export()):
+            if len(document["strategies"]) < 2:
+                yield document
+                continue
+            with suppress(NotFound):  # it went in this moment
+                yield self._document(document["name"], nearest=False)  # an export has strategies in no order at all
+
     def _export(self) -> Any:
         body = {"environment": self._environment, "project": self._project, "downloadFile": False}
-        return self._rest.send("POST", "/features-batch/export", json=body).json()
+        return errors.body(self._rest.send("POST", "/features-batch/export", json=body))
+
+    def _ask(self, path: str) -> Any:
+        return errors.body(self._rest.get(path))
 
     def _no_flag(self, key: str) -> NotFound:
-        listed = self._rest.get(f"/projects/{quote(self._project, safe='')}/features").json()
+        listed = self._ask(f"/projects/{quote(self._project, safe='')}/features")
         names = [f["name"] for f in listed.get("features") or ()]
         return errors.no_flag(key, names, self.environment)
 
     def _segments(self) -> list[Any]:
-        return list(self._rest.get("/segments").json().get("segments") or ())
+        return list(self._ask("/segments").get("segments") or ())
 
     def _segment_names(self) -> dict[int, str]:
         return {s["id"]: s["name"] for s in self._segments()}
