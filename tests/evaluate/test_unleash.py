@@ -209,6 +209,24 @@ def test_who_is_outside_goes_on():
     assert dealt(0, unit) == "later"
 
 
+def test_a_unit_that_is_no_unicode():
+    """Half a surrogate pair travels as a question mark: it is dealt, and compared, as one."""
+    half = Distribution((Weight("on", 50_000), Weight("off", 50_000)), Bucketing(MURMUR, group="g"))
+    listed = Rule("r", (Clause(Attribute(), Op.IN, ("?",), semantics=UNLEASH),), "on")
+    for flag in (Flag.boolean("f", default=half), Flag.boolean("f", default="off", rules=(listed,))):
+        rules = Ruleset({"f": flag})
+        asked, other = (rules.evaluate("f", EvaluationContext(unit)) for unit in ("\ud800", "?"))
+        assert asked == other
+    assert asked.value is True
+
+
+def test_a_number_beyond_all_floats():
+    """It equals nothing, and is no reason not to evaluate."""
+    clause = Clause(Attribute(("x",)), Op.EQUAL, (10**400,), semantics=UNLEASH)
+    flag = Flag.boolean("f", default="off", rules=(Rule("r", (clause,), "on"),))
+    assert Ruleset({"f": flag}).evaluate("f", EvaluationContext("u", {"x": 10**400})).value is False
+
+
 def test_who_names_no_unit():
     """By a field of its own nobody without it is inside, even of everybody; by user or session it would be a lot."""
     nobody, plan = EvaluationContext(None), Bucketing(MURMUR, attribute=Attribute(("plan",)))

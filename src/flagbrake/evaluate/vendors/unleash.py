@@ -109,7 +109,7 @@ def reader(attribute: Attribute) -> Read:
     """How to read an attribute, as a text; ``None`` where it is absent."""
     steps = attribute.path if attribute.kind == USER else (attribute.kind, *attribute.path)
     if steps == (TARGETING_KEY,):
-        return lambda key, attributes: key or text(attributes.get(_USER_ID))
+        return lambda key, attributes: text(key or attributes.get(_USER_ID))
     if steps == (_CURRENT_TIME,):
         return _time
     if len(steps) == 1:
@@ -196,7 +196,8 @@ def _in(clause: Clause) -> Test:
 
 
 def _equal(clause: Clause) -> Test:
-    numbers = [float(v) for v in clause.values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    read = [_number_literal(v) for v in clause.values if isinstance(v, (int, float))]
+    numbers = [number for number in read if number is not None]
     texts = frozenset(_texts(clause)) if len(numbers) < len(clause.values) else frozenset()
 
     def test(value: str) -> bool:
