@@ -77,9 +77,9 @@ def reader(attribute: Attribute, contexts: Contexts = Contexts.OPEN) -> Read:
 def reader_of(clause: Clause) -> Read:
     """How a clause reads its attribute, in its own dialect."""
     if clause.semantics.coercion is Coercion.UNLEASH:
-        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+        from flagbrake.evaluate.vendors import unleash_texts  # few rulesets need it
 
-        return unleash.reader(clause.attribute)
+        return unleash_texts.reader(clause.attribute)
     return reader(clause.attribute, clause.semantics.contexts)
 
 
@@ -96,9 +96,9 @@ def predicate(clause: Clause) -> Predicate:
     if clause.semantics.coercion is Coercion.SPLIT:
         return _coerced(clause)
     if clause.semantics.coercion is Coercion.UNLEASH:
-        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+        from flagbrake.evaluate.vendors import unleash_conditions  # few rulesets need it
 
-        return unleash.predicate(clause)
+        return unleash_conditions.predicate(clause)
     if _is_plain_text(clause):
         return _plain_text(clause)
     return _general(clause)

@@ -50,9 +50,9 @@ def refuse_unsupported(clause: Clause) -> None:
     if semantics.coercion is Coercion.SPLIT and op not in VALUELESS:
         trouble = _beyond_split(op, semantics)
     elif semantics.coercion is Coercion.UNLEASH and op not in VALUELESS:
-        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+        from flagbrake.evaluate.vendors import unleash_conditions  # few rulesets need it
 
-        trouble = unleash.beyond(op, semantics)
+        trouble = unleash_conditions.beyond(op, semantics)
     elif semantics.regex is not Regex.PYTHON and op is Op.MATCHES:
         trouble = f"regular expressions of '{semantics.regex}'"
     elif semantics.semver is Semver.SPLIT and op in _VERSION:
@@ -92,9 +92,9 @@ def test_of(clause: Clause) -> Test:
 
         return split.test_of(clause)
     if clause.semantics.coercion is Coercion.UNLEASH:
-        from flagbrake.evaluate.vendors import unleash  # few rulesets need it
+        from flagbrake.evaluate.vendors import unleash_conditions  # few rulesets need it
 
-        return unleash.test_of(clause)
+        return unleash_conditions.test_of(clause)
     return _maker(op)(clause)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from flagbrake.errors import InvalidInput
 from flagbrake.evaluate.literals import version
 from flagbrake.evaluate.vendors.chrono import moment
-from flagbrake.evaluate.vendors.unleash import scalar
+from flagbrake.evaluate.vendors.unleash_texts import scalar
 from flagbrake.model.clause import TARGETING_KEY, UNLEASH, USER, Attribute, Case, Clause, OnMissing, Op, Semver
 
 #: Attributes that stand for the unit itself.

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from openfeature.evaluation_context import EvaluationContext
 
-from flagbrake.evaluate.vendors.unleash import current_time, text
+from flagbrake.evaluate.vendors.unleash_texts import current_time, text
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _FIELDS: Final = frozenset({"sessionId", "remoteAddress", "currentTime"})
