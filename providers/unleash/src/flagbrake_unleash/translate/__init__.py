@@ -11,6 +11,7 @@ and is read without.
 """
 
 from flagbrake_unleash.translate.reading import flag_from_feature, read_feature, segment_from
+from flagbrake_unleash.translate.serves import bucketings_of, passes_on, shares_of
 from flagbrake_unleash.translate.strategies import (
     BUCKETING,
     DISABLED,
@@ -31,13 +32,7 @@ from flagbrake_unleash.translate.strategies import (
     takes_share,
 )
 from flagbrake_unleash.translate.variants import served_values
-from flagbrake_unleash.translate.writing import (
-    bucketings_of,
-    feature_from_flag,
-    passes_on,
-    shares_of,
-    strategy_from_serve,
-)
+from flagbrake_unleash.translate.writing import feature_from_flag, strategy_from_serve
 
 __all__ = [
     "BUCKETING",

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
-from flagbrake.evaluate.vendors.unleash import VARIANTS
-from flagbrake.model.clause import TARGETING_KEY, UNLEASH, Attribute, Clause, OffFlag, Op
+from flagbrake.model.clause import UNLEASH, Attribute, Clause, OffFlag, Op
 from flagbrake.model.flag import (
-    Bucketing,
     Distribution,
     Flag,
-    Gate,
     Prerequisite,
     Rule,
     Segment,
@@ -24,8 +20,8 @@ from flagbrake.model.flag import (
 from flagbrake.model.loss import Loss, Severity, Translated
 from flagbrake.model.values import WHOLE
 from flagbrake_unleash.constraints import USER_ID, attribute_of, clauses_of, is_network
+from flagbrake_unleash.translate.dealing import Dealing
 from flagbrake_unleash.translate.strategies import (
-    BUCKETING,
     DISABLED,
     Part,
     active,
@@ -38,28 +34,15 @@ from flagbrake_unleash.translate.strategies import (
     mark_of,
     owned_strategy,
     rollout_of,
-    stickiness_of,
+    takes_share,
 )
 from flagbrake_unleash.translate.variants import (
     clashes,
     enabled_name,
     kind_of_flag,
-    shares_of_weights,
     tag_text,
     variants_of,
 )
-
-#: What weights add up to on the server.
-_THOUSAND: Final = 1000
-#: Weights that add up to more cannot be told from shares of 100,000.
-_MOST: Final = WHOLE // 2
-_SESSION: Final = Attribute(("sessionId",))
-_USER: Final = Attribute((TARGETING_KEY,))
-_CUSTOM: Final = frozenset({"default", "flexibleRollout", "gradualRolloutUserId", "gradualRolloutSessionId"}) | {
-    "gradualRolloutRandom",
-    "userWithId",
-    "remoteAddress",
-}
 
 
 def flag_from_feature(
@@ -106,24 +89,25 @@ class _Reading:
         self.losses: list[Loss] = []
         self.variants = variants_of(feature)
         self.kind = kind_of_flag(self.variants, self.mark)
+        self.dealing = Dealing(feature, self.variants, self._lose)
 
     def read(self) -> Translated[Flag]:
         feature, names = self.feature, [v.name for v in self.variants]
         before = [s for s in self.strategies if s is not self.owned]
         # Unleash serves a feature without any strategy to everybody, once it is on.
         last = self.owned or ({"name": "default"} if feature["enabled"] and not self.strategies else None)
-        default = self._nothing() if last is None else self._serve(last, outside=self._nothing())
+        default = self.dealing.nothing() if last is None else self.dealing.serve(last, outside=self.dealing.nothing())
         targets = tuple(self._targets())
         rules = (*self._rules(before), *(self._overrides("default", (), last) if last is not None else ()))
         prerequisites = self._prerequisites()
         if trouble := self._never():
             self._lose("strategies", f"{trouble}: the SDK answers off to everybody", "none", Severity.NOTE)
-            default, targets, rules, prerequisites = self._nothing(), (), (), ()
+            default, targets, rules, prerequisites = self.dealing.nothing(), (), (), ()
         if any(self.left_out and set(denied(s)) != set(self.left_out) for s in self.strategies[len(self.lists) :]):
             self._lose("strategies", "they leave out different units by name", "the last one's are left out by all")
         for name in clashes(feature):
             self._lose("variants", f"'{name}' has several values", "everybody gets the first")
-        off = self.mark.get("off", self._name_of(value=False) if self.plain else None)
+        off = self.mark.get("off", self.dealing.name_of(value=False) if self.plain else None)
         variants = self.variants
         if DISABLED in _served(default, rules) and DISABLED not in names:
             variants = (*variants, Variant(DISABLED))
@@ -159,90 +143,19 @@ class _Reading:
                 return f"it asks for a variant of '{need['feature']}' where that is off"
         return broken(self.strategies, self.segments)
 
-    def _nothing(self) -> str:
-        return self._name_of(value=False) if self.plain else DISABLED
-
-    def _name_of(self, *, value: bool) -> str:
-        return next((v.name for v in self.variants if v.value is value), "on" if value else "off")
-
-    # --- what is served -----------------------------------------------------------------------------
-
-    def _serve(self, strategy: Part, *, outside: str | None) -> Serve:
-        """What a strategy serves to those whom its rollout lets in; ``outside`` is for the others."""
-        inside: Serve = self._name_of(value=True) if self.plain else self._dealt(strategy)
-        share, stickiness = rollout_of(strategy), stickiness_of(strategy)
-        everybody = strategy.get("name") == "default" or strategy.get("name") not in _CUSTOM
-        if everybody or strategy.get("name") in {"userWithId", "remoteAddress"}:
-            return inside
-        if share == WHOLE and stickiness in {"default", "random"}:
-            return inside
-        if outside is not None and share == 0:
-            return outside
-        bucketing = self._bucketing(strategy)
-        if self.plain and outside is not None and share != WHOLE:
-            return Distribution((Weight(str(inside), share), Weight(outside, WHOLE - share)), bucketing)
-        gate = Gate(share, bucketing, outside)
-        if isinstance(inside, str):
-            return Distribution((Weight(inside, WHOLE),), gate=gate)
-        return Distribution(inside.weights, inside.bucketing, gate)
-
-    def _dealt(self, strategy: Part) -> Serve:
-        own = strategy.get("variants") or ()
-        if not own and not self.feature.get("variants"):
-            return enabled_name(self.variants)
-        parameters = strategy.get("parameters") or {}
-        listed = own or self.feature["variants"]
-        weights = [Weight(v["name"], s) for v, s in zip(listed, shares_of_weights(listed), strict=True) if s]
-        total = sum(v["weight"] for v in listed)
-        if not weights:
-            return DISABLED
-        if len(weights) == 1:
-            return weights[0].variant
-        if total > _MOST:
-            self._lose("variants", f"weights that add up to {total:,}", "a few units move", Severity.UNITS)
-        # A strategy's variants are dealt by its own stickiness, a feature's by that of the first.
-        stickiness = parameters.get("stickiness") or "default" if own else listed[0].get("stickiness") or "default"
-        group = parameters.get("groupId") if own else None
-        bucketing = self._dealing("variants", str(stickiness), self.key if group is None else str(group))
-        buckets = None if total == _THOUSAND else total
-        return Distribution(
-            tuple(weights),
-            Bucketing(
-                BUCKETING,
-                seed=VARIANTS,
-                group=bucketing.group,
-                attribute=bucketing.attribute,
-                override=bucketing.override,
-                buckets=buckets,
-            ),
-        )
-
-    def _bucketing(self, strategy: Part) -> Bucketing:
-        group = (strategy.get("parameters") or {}).get("groupId")
-        return self._dealing("strategies", stickiness_of(strategy), self.key if group is None else str(group))
-
-    def _dealing(self, where: str, stickiness: str, group: str) -> Bucketing:
-        if stickiness == "random":
-            self._lose(
-                where, "a share dealt by lot at each question", "dealt by unit: everybody keeps theirs", Severity.UNITS
-            )
-        if stickiness in {"default", "random"}:
-            return Bucketing(BUCKETING, group=group, attribute=_SESSION, override=_USER)
-        return Bucketing(BUCKETING, group=group, attribute=attribute_of(stickiness))
-
     # --- who is asked for ---------------------------------------------------------------------------
 
     def _targets(self) -> Iterator[Targets]:
         # By number and variant: in the middle of a write two lists may have one number.
         merged: dict[tuple[int, str], list[str]] = {}
         for strategy in self.lists:
-            served = str(self._serve(strategy, outside=None))
+            served = str(self.dealing.serve(strategy, outside=None))
             merged.setdefault((mark_of(strategy)["target"], served), []).extend(strategy["constraints"][0]["values"])
         # Who is on a list as well is let in by it.
         listed = {unit for units in merged.values() for unit in units}
         if units := [unit for unit in self.left_out if unit not in listed]:
             place = mark_of(self.strategies[-1])["denied"]
-            merged.setdefault((place, self._name_of(value=False)), []).extend(units)
+            merged.setdefault((place, self.dealing.name_of(value=False)), []).extend(units)
         for (_, variant), named in sorted(merged.items(), key=lambda found: found[0][0]):
             yield Targets(variant, tuple(named))
 
@@ -257,8 +170,8 @@ class _Reading:
             clauses = tuple(self._clauses(strategy, number))
             # What nobody takes later is a plain feature's own to deal.
             later = [s for s in self.strategies[self.strategies.index(strategy) + 1 :] if rollout_of(s)]
-            outside = self._nothing() if self.plain and not later and rollout_of(strategy) != WHOLE else None
-            served = self._serve(strategy, outside=outside)
+            outside = self.dealing.nothing() if self.plain and not later and rollout_of(strategy) != WHOLE else None
+            served = self.dealing.serve(strategy, outside=outside)
             yield from self._overrides(name, clauses, strategy)
             yield Rule(name, clauses, served, strategy.get("title") or "")
 
@@ -267,7 +180,7 @@ class _Reading:
         if strategy.get("variants"):
             return
         number = 0
-        served = self._serve(strategy, outside=None)
+        served = self.dealing.serve(strategy, outside=None)
         gate = served.gate if isinstance(served, Distribution) else None
         for variant in self.feature.get("variants") or ():
             for override in variant.get("overrides") or ():
@@ -354,5 +267,5 @@ def _special(strategy: Part) -> Iterator[Clause]:
         if op is Op.IN_CIDR:
             units = [u for u in units if is_network(u)]
         yield Clause(attribute_of(attribute), op, tuple(units), semantics=UNLEASH)
-    elif name not in _CUSTOM:
+    elif not takes_share(strategy):
         yield Clause(Attribute(), Op.ALWAYS, negate=True, semantics=UNLEASH)

@@ -148,6 +148,12 @@ def is_denial(strategy: Part, constraint: Part) -> bool:
     return "denied" in mark_of(strategy) and names_units(constraint, "NOT_IN")
 
 
+def listed(operator: str, units: Sequence[str]) -> Document:
+    """A list of units, as :func:`names_units` knows it."""
+    named = {"contextName": USER_ID, "operator": operator, "values": list(units)}
+    return {**named, "inverted": False, "caseInsensitive": False}
+
+
 def names_units(constraint: Part, operator: str) -> bool:
     """Is this a list of units, and for this operator?"""
     return bool(

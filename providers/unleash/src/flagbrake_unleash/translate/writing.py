@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from flagbrake.errors import InvalidInput
 from flagbrake.model.clause import USER, Attribute, Clause, OffFlag, Op
 from flagbrake.model.flag import Bucketing, Distribution, Flag, Prerequisite, Rule, Serve, Variant
-from flagbrake.model.values import USE_DEFAULT, WHOLE, FlagKind, percent_of
-from flagbrake_unleash.constraints import MOST_VALUES, USER_ID, constraints_of, context_name
+from flagbrake.model.values import USE_DEFAULT
+from flagbrake_unleash.constraints import MOST_VALUES, constraints_of, context_name
 from flagbrake_unleash.payload import payload_of
+from flagbrake_unleash.translate.serves import (
+    bucketings_of,
+    can_be_plain,
+    gate_share,
+    is_for_all,
+    shares_of,
+    whole_percent,
+)
 from flagbrake_unleash.translate.strategies import (
     BUCKETING,
     DISABLED,
     MARK,
-    PERCENT,
     Document,
     Part,
     is_plain,
+    listed,
     mark_of,
     owned_strategy,
 )
@@ -64,7 +72,7 @@ def strategy_from_serve(flag: Flag, serve: Serve, *, like: Part) -> Document:
     """
     alone = Flag(flag.key, flag.kind, flag.variants, serve, off_variant=flag.off_variant)
     plain = is_plain(like)
-    if plain and not _can_be_plain(alone):
+    if plain and not can_be_plain(alone):
         raise InvalidInput(f"Flag '{flag.key}' is on or off in Unleash and has no variants.", cure="replace it")
     made = _Writing(alone, {}, like, plain=plain).strategies()
     if len(made) > 1:
@@ -87,7 +95,7 @@ class _Writing:
         #: So are payloads spelt as they were: of one value there are several spellings.
         self.payloads = payloads_of(like)
         self.title = owned.get("title") or ""
-        self.plain = _can_be_plain(flag) if plain is None else plain
+        self.plain = can_be_plain(flag) if plain is None else plain
 
     def strategies(self) -> list[Document]:
         made = [*self._targets(), *(s for rule in self.flag.rules for s in self._rule(rule))]
@@ -103,7 +111,7 @@ class _Writing:
             if "target" in mark_of(strategy):
                 continue
             chunks = (keys[i : i + MOST_VALUES] for i in range(0, len(keys), MOST_VALUES))
-            strategy["constraints"] = [*(_listed("NOT_IN", chunk) for chunk in chunks), *strategy["constraints"]]
+            strategy["constraints"] = [*(listed("NOT_IN", chunk) for chunk in chunks), *strategy["constraints"]]
             strategy["parameters"][MARK] = _mark({**mark_of(strategy), "denied": place})
         return made
 
@@ -118,7 +126,7 @@ class _Writing:
                 continue
             for start in range(0, len(target.keys), MOST_VALUES):
                 chunk = target.keys[start : start + MOST_VALUES]
-                yield self._strategy(target.variant, [_listed("IN", chunk)], {"target": number})
+                yield self._strategy(target.variant, [listed("IN", chunk)], {"target": number})
 
     def _denied(self) -> tuple[tuple[str, ...], int]:
         if not self.plain:
@@ -160,7 +168,7 @@ class _Writing:
         if self.plain:
             rollout = self._true_share(serve)
         else:
-            rollout = 0 if owned and self._is_nothing(serve) else _whole_percent(_gate_share(serve), self.flag.key)
+            rollout = 0 if owned and self._is_nothing(serve) else whole_percent(gate_share(serve), self.flag.key)
         parameters = {"rollout": str(rollout), "stickiness": stickiness, "groupId": group}
         if mark:
             parameters[MARK] = _mark(mark)
@@ -188,7 +196,7 @@ class _Writing:
             return []
         if {name: share // _TENTH for name, share in shares.items()} not in self.weights:
             for share in shares.values():  # in the order in which they were named
-                _whole_percent(share, self.flag.key)
+                whole_percent(share, self.flag.key)
         made = [
             {
                 "name": variant.name,
@@ -230,7 +238,7 @@ class _Writing:
             )
         if found:
             return found.pop()
-        if not owned and _is_for_all(serve):
+        if not owned and is_for_all(serve):
             return self.group or self.flag.key, "default"
         return self.group or self.flag.key, self.stickiness or "default"
 
@@ -251,7 +259,7 @@ class _Writing:
 
     def _true_share(self, serve: Serve) -> int:
         true = sum(s for name, s in shares_of(serve).items() if self._value(name))
-        return _whole_percent(min(true, _gate_share(serve)), self.flag.key)
+        return whole_percent(min(true, gate_share(serve)), self.flag.key)
 
     def _value(self, name: str) -> Any:
         found = self.flag.variant(name)
@@ -274,86 +282,8 @@ class _Writing:
         return {"kind": flag.kind.value, "variants": names, "off": flag.off_variant}
 
 
-def _can_be_plain(flag: Flag) -> bool:
-    """True if on where any strategy holds, off elsewhere, says the same as first match."""
-    if flag.kind is not FlagKind.BOOLEAN or sorted(str(v.value) for v in flag.variants) != ["False", "True"]:
-        return False
-    true = next(v.name for v in flag.variants if v.value)
-    if sum(t.variant != true for t in flag.targets) > 1:
-        return False
-    out = {key for t in flag.targets if t.variant != true for key in t.keys}
-    if any(t.variant == true and not out.isdisjoint(t.keys) for t in flag.targets):
-        return False  # a list lets in whom another one leaves out, whichever comes first
-    serves = [*(rule.serve for rule in flag.rules), flag.default]
-    if not all(_is_plain(serve, true) for serve in serves):
-        return False
-    # A unit that one strategy passes over is asked again by the next: only the last that takes any may keep it.
-    takes = [min(shares_of(serve).get(true, 0), _gate_share(serve)) for serve in serves]
-    last = max((n for n, share in enumerate(takes) if share), default=0)
-    return all(share == WHOLE or passes_on(serve) for share, serve in zip(takes[:last], serves, strict=False))
-
-
-def _is_plain(serve: Serve, true: str) -> bool:
-    """On or off, shared out once at the most."""
-    if isinstance(serve, str) or serve.gate is None:
-        return True
-    return serve.share(true) == WHOLE and serve.gate.outside != true
-
-
-def passes_on(serve: Serve) -> bool:
-    """Are those outside of its share asked by what comes next?"""
-    return isinstance(serve, Distribution) and serve.gate is not None and serve.gate.outside is None
-
-
-def bucketings_of(serve: Serve) -> Iterator[Bucketing]:
-    """What a serve deals by, its gate's first; what deals to one only does not deal."""
-    if isinstance(serve, Distribution):
-        if serve.gate is not None:
-            yield serve.gate.bucketing
-        if sum(1 for weight in serve.weights if weight.share) > 1:
-            yield serve.bucketing
-
-
-def _is_for_all(serve: Serve) -> bool:
-    return next(bucketings_of(serve), None) is None
-
-
 def _weights_of(strategy: Part) -> dict[str, int]:
     return {v["name"]: v["weight"] for v in strategy.get("variants") or () if v["weight"]}
-
-
-def shares_of(serve: Serve) -> dict[str, int]:
-    """The shares of a serve by variant, of 100,000."""
-    if isinstance(serve, str):
-        return {serve: WHOLE}
-    found: dict[str, int] = {}
-    for weight in serve.weights:
-        found[weight.variant] = found.get(weight.variant, 0) + weight.share
-    return found
-
-
-def _gate_share(serve: Serve) -> int:
-    return serve.gate.share if isinstance(serve, Distribution) and serve.gate is not None else WHOLE
-
-
-def _whole_percent(share: int, key: str) -> int:
-    if share % PERCENT or not 0 <= share <= WHOLE:
-        below = max(0, min(share - share % PERCENT, WHOLE - PERCENT))
-        raise InvalidInput(
-            f"{percent_of(share)} % of flag '{key}' is no step of Unleash, which takes whole percents.",
-            cure=f"{percent_of(below)} or {percent_of(below + PERCENT)}",
-        )
-    return share // PERCENT
-
-
-def _listed(operator: str, units: Sequence[str]) -> Document:
-    return {
-        "contextName": USER_ID,
-        "operator": operator,
-        "values": list(units),
-        "inverted": False,
-        "caseInsensitive": False,
-    }
 
 
 def _mark(content: Part) -> str:
