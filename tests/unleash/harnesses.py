@@ -107,13 +107,13 @@ def vendor(*, quick: bool = True) -> Iterator[Vendor]:
 @contextmanager
 def refused(control: UnleashControl, token: str) -> Iterator[None]:
     """The control writes with another token, a client's for one, with which nobody may."""
-    kept = control._writes
-    control._writes = replace(kept, headers={"Authorization": token})
+    kept = control._api.writes
+    control._api.writes = replace(kept, headers={"Authorization": token})
     try:
         yield
     finally:
-        control._writes.close()
-        control._writes = kept
+        control._api.writes.close()
+        control._api.writes = kept
 
 
 @contextmanager

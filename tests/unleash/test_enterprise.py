@@ -129,4 +129,4 @@ def test_what_the_open_source_server_has_not(quick_vendor: Vendor, path: str) ->
         assert "reads" in said[0]
         assert not any("change request" in text for text in said)
         with pytest.raises(NotFound, match="Enterprise"):
-            control._rest.get(path)
+            control._api.reads.get(path)

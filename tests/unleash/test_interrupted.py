@@ -284,7 +284,7 @@ def test_what_is_half_made_and_switched_on_by_a_person_is_theirs(quick_vendor: V
         assert _nowhere(at.control, "found")
         assert "found" not in {s.flag.key for s in at.control.states()}
         assert any("found" in remark.text and not remark.fine for remark in at.control.remarks())
-        at.control._rest.send("POST", f"{at.control._place('found').here}/on")
+        at.control._api.reads.send("POST", f"{at.control._api.place('found').here}/on")
         assert at.control.read("found").flag.on
         assert not at.writer.apply(SetOn("found", on=False), by="ann").flag.on
         assert not at.control.read("found").flag.tags

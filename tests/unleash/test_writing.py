@@ -203,4 +203,4 @@ def _wait_for(things, count: int) -> None:
 
 
 def _links(control: UnleashControl, key: str) -> list[dict]:
-    return control._rest.get(control._place(key).feature).json().get("links") or []
+    return control._api.reads.get(control._api.place(key).feature).json().get("links") or []
