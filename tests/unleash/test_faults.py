@@ -10,16 +10,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
 from openfeature.exception import ProviderFatalError, ProviderNotReadyError
-from openfeature.flag_evaluation import FlagEvaluationDetails, FlagValueType
-from openfeature.hook import Hook, HookContext, HookHints
 
 from flagbrake_unleash.provider import UnleashProvider
 from tests.support.waiting import wait_until
@@ -221,6 +217,20 @@ def test_one_feature_that_nobody_can_read(quick_vendor: Vendor, tmp_path: Path) 
         assert (on(one.provider, "good"), on(one.provider, "bad")) == (True, None)
 
 
+def test_a_copy_of_another_environment(quick_vendor: Vendor, tmp_path: Path) -> None:
+    """One folder, one program, two environments: without the server each has its own flags or none."""
+    kept = {"cache_directory": str(tmp_path), "app_name": "both"}
+    production = quick_vendor.server.backend_tokens["production"]
+    with between(quick_vendor) as proxy:
+        with started(quick_vendor, feature("here-only", strategy()), url=f"{proxy.url}/api", **kept):
+            pass
+        proxy.always(Fault.LOST)
+        with closing(_Shut(quick_vendor.provider(url=f"{proxy.url}/api", token=production, **kept))) as other:
+            with pytest.raises(ProviderNotReadyError):
+                other.provider.initialize(EvaluationContext())
+            assert on(other.provider, "here-only") is None
+
+
 def test_several_clients_in_one_process(quick_vendor: Vendor) -> None:
     """Each has an SDK of its own: one that is cut off, or shut down, changes nothing for the other."""
     with (
@@ -238,55 +248,6 @@ def test_several_clients_in_one_process(quick_vendor: Vendor) -> None:
         quick_vendor.back.write(feature("shared", strategy(), enabled=False))
         quick_vendor.settle()
         assert (on(one, "shared"), on(two, "shared")) == (False, None)
-
-
-# The contract's odd keys would spoil the batch in which a server stores what it is told: so the other server.
-@pytest.mark.timeout(60)
-def test_use_arrives_at_the_server(true_vendor: Vendor) -> None:
-    """What was counted is sent at the latest at shutdown, under the variants' own names, and stored by the
-    server, which does so every five seconds."""
-    blue = feature("used", strategy(constraints=[], variants=[variant("blue")]))
-    with between(true_vendor) as proxy:
-        with started(true_vendor, blue, url=f"{proxy.url}/api", app_name="counting") as provider:
-            for _ in range(3):
-                provider.resolve("used", ANN)
-        (sent,) = [json.loads(asked.body) for asked in proxy.asked if asked.path == "/api/client/metrics"]
-        assert sent["bucket"]["toggles"]["used"] == {"yes": 3, "no": 0, "variants": {"blue": 3}}
-    admin = {"Authorization": true_vendor.server.admin_token}
-    url = f"{true_vendor.server.url}/api/admin/client-metrics/features/used/raw"
-
-    def stored() -> list[dict[str, Any]]:
-        rows = httpx.get(url, headers=admin, timeout=10).json()["data"]
-        return [row for row in rows if row["appName"] == "counting"]
-
-    wait_until(stored, timeout=20, why="the server to store it")
-    # An hour may begin between two of them.
-    assert sum(row["yes"] for row in stored()) == 3
-
-
-class _Watching(Hook):
-    def __init__(self) -> None:
-        self.seen: dict[str, bool] = {}
-
-    def after(self, hook_context: HookContext, details: FlagEvaluationDetails[FlagValueType], hints: HookHints) -> None:
-        self.seen[hook_context.flag_key] = bool(details.flag_metadata.get("unleash_impression_data"))
-
-
-def test_impression_data_for_a_hook(quick_vendor: Vendor) -> None:
-    """A hook of the application sees at every evaluation whether Unleash wants impressions of the feature."""
-    quick_vendor.back.write(feature("impressed", strategy(), impressionData=True))
-    quick_vendor.back.write(feature("unimpressed", strategy()))
-    quick_vendor.seen()
-    hook = _Watching()
-    api.set_provider_and_wait(quick_vendor.provider(), "impressions")
-    try:
-        client = api.get_client("impressions")
-        client.add_hooks([hook])
-        assert client.get_boolean_value("impressed", default_value=False)
-        assert client.get_boolean_value("unimpressed", default_value=False)
-        assert hook.seen == {"impressed": True, "unimpressed": False}
-    finally:
-        api.shutdown()
 
 
 def test_a_shutdown_leaves_nothing(quick_vendor: Vendor) -> None:

@@ -10,6 +10,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
+
+from flagbrake.errors import ConfigError, MissingExtra
+from flagbrake_unleash.emulator import UnleashEmulator
+from flagbrake_unleash.server import install
 from tests.support.command import Shell
 from tests.support.servers import temporary
 from tests.unleash.servers import HOME, needed, unleash
@@ -28,6 +33,27 @@ def test_the_server_starts_answers_its_clients_and_leaves_nothing():
     assert process is not None
     assert process.poll() is not None
     assert not database.folder.exists()
+
+
+def test_node_without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some systems have the one without the other: the error names what is missing."""
+    (tmp_path / "node").write_text("#!/bin/sh\necho v22.1.0\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("os.defpath", "")
+    with pytest.raises(MissingExtra, match=r"npm, which is not there.*install npm"):
+        install(tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_database_that_does_not_start(tmp_path: Path):
+    """The error says so, and stopping what never ran is no error of its own."""
+    needed()
+    (tmp_path / "data").mkdir()
+    emulator = UnleashEmulator(environment="development", file=tmp_path, home=HOME)
+    with pytest.raises(ConfigError, match="PostgreSQL does not start"):
+        emulator.start()
+    emulator.stop()
 
 
 def test_a_developer_starts_the_real_server_with_one_command(tmp_path: Path):

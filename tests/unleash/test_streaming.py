@@ -158,7 +158,7 @@ def test_a_copy_of_what_was_streamed(quick_vendor: Vendor, tmp_path: Path) -> No
     with listening(quick_vendor, **kept) as (provider, shim):
         shim.push()  # brings nothing new, and is kept all the same
         assert provider.resolve("kept-stream", ANN).variant == "blue"
-    again = quick_vendor.provider(streaming=True, url="http://127.0.0.1:1/api", **kept)
+    again = quick_vendor.provider(streaming=True, url=f"{shim.url}/api", **kept)  # nobody is there any more
     told = heard(again)
     try:
         again.initialize(EvaluationContext())

@@ -82,8 +82,9 @@ class UnleashEmulator(Emulator):
         install(self._home)
         address = self._address
         if address is None:
-            self._database = _Database(self._folder)
-            address = self._database.start()
+            database = _Database(self._folder)
+            address = database.start()
+            self._database = database  # one that did not start is not stopped
         try:
             self._server = UnleashServer(self._home, address, port=self._port, **self._kept()).start()
         except BaseException:
@@ -96,10 +97,12 @@ class UnleashEmulator(Emulator):
         """Stop the server, then its database."""
         server, self._server = self._server, None
         database, self._database = self._database, None
-        if server is not None:
-            server.stop()
-        if database is not None:
-            database.stop()
+        try:
+            if server is not None:
+                server.stop()
+        finally:
+            if database is not None:
+                database.stop()
 
     def wait(self) -> None:
         """Block until it ends."""

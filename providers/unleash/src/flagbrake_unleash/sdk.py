@@ -6,6 +6,7 @@ every failure into a log line with a traceback, so that nobody can tell an outag
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -263,7 +264,7 @@ def _cache(settings: SdkSettings) -> tuple[BaseCache, str | None]:
     """The cache and what it keeps. What a crash or a full disk left in it is no reason not to start."""
     if not settings.cache_directory:
         return MemoryCache(), None
-    cache = FileCache(settings.app_name, directory=settings.cache_directory)
+    cache = FileCache("unleash", directory=_cache_folder(settings))
     try:
         kept = cache.get(FEATURES_URL)
     except Exception as error:  # noqa: BLE001 - it unpickles a file
@@ -273,6 +274,13 @@ def _cache(settings: SdkSettings) -> tuple[BaseCache, str | None]:
         return cache, kept
     _log.warning("What the cache in '%s' keeps is no feature state and is not used.", settings.cache_directory)
     return cache, None
+
+
+def _cache_folder(settings: SdkSettings) -> str:
+    """One for each program, server and environment: the SDK itself would let all of them share what stands there."""
+    public, dot, _ = settings.token.partition(".")  # project:environment.secret
+    of = json.dumps([settings.app_name, settings.url, settings.environment, public if dot else ""])
+    return str(Path(settings.cache_directory or "") / hashlib.sha256(of.encode()).hexdigest()[:12])
 
 
 def _bootstrap(settings: SdkSettings) -> str | None:

@@ -51,13 +51,15 @@ def install(home: Path) -> None:
     """Install the server into a folder with npm; one that is there already stays.
 
     Raises:
-        MissingExtra: no Node, an old one, or npm failed.
+        MissingExtra: no Node, an old one, no npm, or npm failed.
     """
     reason = missing(home)
     if reason is None:
         return
     if "Node" in reason:
         raise MissingExtra(reason, cure=f"install Node {NODE}")
+    if shutil.which("npm") is None:
+        raise MissingExtra(f"{SERVER} is installed with npm, which is not there.", cure="install npm")
     home.mkdir(parents=True, exist_ok=True)
     command = ["npm", "install", "--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev"]
     done = subprocess.run([*command, SERVER], capture_output=True, text=True, check=False, cwd=home)  # noqa: S603 - constants
