@@ -21,6 +21,7 @@ from flagbrake_unleash.translate import (
     flag_from_feature,
     is_denial,
     is_plain,
+    leaves_out,
     left_out,
     lists_of,
     mark_of,
@@ -79,10 +80,9 @@ def feature_of(document: Mapping[str, Any]) -> Feature:
     common: dict[str, bool | int | float | str] = {}
     if document.get("impressionData"):
         common["unleash_impression_data"] = True
-    lists, named = len(lists_of(document)), left_out(document)
+    lists, denies = len(lists_of(document)), leaves_out(document)
     steps = tuple(
-        _step(s, n, strategies, true_name, common, listed=n < lists, denies=bool(named))
-        for n, s in enumerate(strategies)
+        _step(s, n, strategies, true_name, common, listed=n < lists, denies=denies) for n, s in enumerate(strategies)
     )
     single = plain and len(strategies) <= 1
     metadata = MappingProxyType(common)
@@ -103,7 +103,7 @@ def feature_of(document: Mapping[str, Any]) -> Feature:
         off=off,
         sticky=any(_hashes(s) for s in strategies),
         true_name=true_name,
-        denied=frozenset(named),
+        denied=frozenset(left_out(document)),
         values=MappingProxyType(values),
     )
 
@@ -128,7 +128,8 @@ def _step(
     elif asks or strategy.get("name") in {"userWithId", "remoteAddress"}:
         reason = Reason.TARGETING_MATCH
     else:
-        reason = Reason.STATIC if len(strategies) == 1 and not denies else Reason.DEFAULT
+        alone = len(strategies) == 1 and asked == [*(strategy.get("constraints") or ())]
+        reason = Reason.STATIC if alone else Reason.DEFAULT
     if asks and not listed:
         facts["rule"] = str(mark_of(strategy).get("rule") or number + 1)
     return Step(reason, MappingProxyType(facts), partial and _hashes(strategy), true_name)

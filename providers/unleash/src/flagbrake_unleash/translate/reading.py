@@ -29,6 +29,7 @@ from flagbrake_unleash.translate.strategies import (
     denied,
     is_denial,
     is_plain,
+    leaves_out,
     left_out,
     lists_of,
     mark_of,
@@ -83,7 +84,7 @@ class _Reading:
         self.key: str = feature["name"]
         self.strategies = active(feature)
         self.owned = owned_strategy(feature)
-        self.lists, self.left_out = lists_of(feature), left_out(feature)
+        self.lists, self.denies, self.left_out = lists_of(feature), leaves_out(feature), left_out(feature)
         self.mark = mark_of(self.owned) if self.owned is not None else {}
         self.plain = is_plain(feature)
         self.losses: list[Loss] = []
@@ -103,7 +104,7 @@ class _Reading:
         if trouble := self._never():
             self._lose("strategies", f"{trouble}: the SDK answers off to everybody", "none", Severity.NOTE)
             default, targets, rules, prerequisites = self.dealing.nothing(), (), (), ()
-        if any(self.left_out and set(denied(s)) != set(self.left_out) for s in self.strategies[len(self.lists) :]):
+        if self.denies and any(set(denied(s)) != set(self.left_out) for s in self.strategies[len(self.lists) :]):
             self._lose("strategies", "they leave out different units by name", "the last one's are left out by all")
         for name in clashes(feature):
             self._lose("variants", f"'{name}' has several values", "everybody gets the first")
@@ -194,7 +195,7 @@ class _Reading:
                 yield Rule(f"{name}-{number}", (*clauses, asked), serve)
 
     def _clauses(self, strategy: Part, number: int) -> Iterator[Clause]:
-        asked = [c for c in strategy.get("constraints") or () if not (self.left_out and is_denial(strategy, c))]
+        asked = [c for c in strategy.get("constraints") or () if not (self.denies and is_denial(strategy, c))]
         own = {str(c.get("contextName")) for c in asked} & {"environment", "appName"}
         if own:
             self._lose(

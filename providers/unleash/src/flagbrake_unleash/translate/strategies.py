@@ -48,8 +48,8 @@ def owned_strategy(feature: Part) -> Part | None:
     strategies = active(feature)
     if not strategies:
         return None
-    last, named = strategies[-1], left_out(feature)
-    asked = [c for c in last.get("constraints") or () if not (named and is_denial(last, c))]
+    last, hidden = strategies[-1], leaves_out(feature)
+    asked = [c for c in last.get("constraints") or () if not (hidden and is_denial(last, c))]
     return last if takes_share(last) and not asked and not last.get("segments") else None
 
 
@@ -124,18 +124,23 @@ def is_list(strategy: Part) -> bool:
     )
 
 
-def left_out(feature: Part) -> tuple[str, ...]:
-    """The units that a plain feature leaves out by name: what stands behind the lists in front does.
+def leaves_out(feature: Part) -> bool:
+    """Are the units that its strategies leave out by name targets, and no conditions of theirs?
 
-    In the middle of a write its strategies may leave out different ones, and the last one's count. Where others have
-    put strategies among them that let those units in, none is read so: each strategy asks what it asks.
+    So flagbrake writes a plain feature: all strategies behind the lists leave out the same ones, but for the middle of
+    a write. Where others have put strategies among them that do not, each strategy asks what it asks.
     """
     strategies = active(feature)[len(lists_of(feature)) :]
     if not strategies or not is_plain(feature):
-        return ()
-    named = denied(strategies[-1])
+        return False
+    named = set(denied(strategies[-1]))
     ours = all("rule" in mark_of(strategy) for strategy in strategies[:-1])
-    return named if ours or all(set(denied(strategy)) == set(named) for strategy in strategies) else ()
+    return ours or all(set(denied(strategy)) == named for strategy in strategies)
+
+
+def left_out(feature: Part) -> tuple[str, ...]:
+    """The units that a plain feature leaves out by name: those that its last strategy does."""
+    return denied(active(feature)[-1]) if leaves_out(feature) else ()
 
 
 def denied(strategy: Part) -> tuple[str, ...]:
