@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flagbrake.errors import FlagbrakeError, MissingExtra, RetryLater, VendorUnavailable
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import httpx
 
 _log = logging.getLogger("flagbrake.rest")
+T = TypeVar("T")
 
 #: Answers that say "not now" about a read, which is then asked again.
 _PASSING: Final = frozenset({500, 502, 503, 504})
@@ -104,6 +105,24 @@ class Rest:
             if time.monotonic() + wait > end:
                 raise self._later(answer, method, path)
             time.sleep(wait)
+
+    def body(self, answer: httpx.Response, shape: type[T]) -> T:
+        """What an answer says: a ``dict`` or a ``list``, whichever it has to be.
+
+        Raises:
+            VendorUnavailable: it is a page of somebody between here and there. Whether the vendor had the request
+                nobody knows.
+        """
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, shape):
+            raise VendorUnavailable(
+                f"What came to {answer.request.method} {answer.request.url.path} is no answer of {self.vendor}'s API.",
+                cure="look at its address, and at what stands in between",
+            )
+        return found
 
     def close(self) -> None:
         """Close the connections."""

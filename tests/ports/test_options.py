@@ -59,6 +59,13 @@ def test_a_value_is_used_in_its_own_type(check: Check, value: Any, used: Any) ->
         (text, " ", '[acme] option is not a text. Try: option = "..."'),
         (secret, "two words", "[acme] option holds characters that no key has. Try: copy it again, whole"),
         (address, "acme.example", "[acme] option is 'acme.example'. Try: https://HOST"),
+        (address, "https://", "[acme] option is 'https://'. Try: https://HOST"),
+        (address, "https://[::1", "[acme] option is no address. Try: https://HOST"),
+        (
+            address,
+            "https://me:hunter2@acme.example",
+            "[acme] option holds a user or a password, and addresses are shown. Try: https://HOST",
+        ),
         (texts, "a", '[acme] option is not a list of texts. Try: option = ["..."]'),
         (texts, ["a", 1], '[acme] option is not a list of texts. Try: option = ["..."]'),
         (seconds, 0, "[acme] option is not a number of seconds above 0. Try: option = 5"),

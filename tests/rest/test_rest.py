@@ -41,10 +41,11 @@ def served(script: Script) -> Iterator[str]:
                 self.connection.close()
                 return
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": "2"}.items():
+            body = headers.get("Body", "{}").encode()
+            for name, value in {**headers, "Content-Length": f"{len(body)}"}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(body)
 
         do_GET = do_PATCH = do_POST = answer  # noqa: N815 - names of the standard library
 
@@ -143,6 +144,21 @@ def test_nobody_there_leaves_nothing_behind(rest):
     with pytest.raises(VendorUnavailable) as caught:
         rest(url).send("PATCH", "/flags/a", json={})
     assert not caught.value.pending
+
+
+@pytest.mark.parametrize(("text", "shape"), [("<html>Welcome", dict), ("{}", list), ("[]", dict), ("null", dict)])
+def test_somebody_else_answers(rest, text, shape):
+    """A portal or a proxy that answers 200 with a page of its own, or another shape: the vendor is not there."""
+    with served(Script((200, {"Body": text}))) as url:
+        acme = rest(url)
+        with pytest.raises(VendorUnavailable, match=r"What came to GET /flags is no answer of Acme's API\."):
+            acme.body(acme.get("/flags"), shape)
+
+
+def test_a_body(rest):
+    """What was asked for."""
+    with served(Script(OK)) as url:
+        assert rest(url).body(rest(url).get("/flags"), dict) == {}
 
 
 def test_a_write_waits_for_a_short_rate_limit(rest):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from flagbrake.errors import ConfigError
 
@@ -55,9 +56,15 @@ def secret(value: Any) -> str:
 
 
 def address(value: Any) -> str:
-    """Where a server is, without a slash at the end."""
+    """Where a server is, without a slash at the end; addresses are shown, so there is no password in one."""
     found = text(value)
-    if not found.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(found)
+    except ValueError:
+        raise Unfit("is no address", "https://HOST") from None
+    if "@" in parts.netloc:
+        raise Unfit("holds a user or a password, and addresses are shown", "https://HOST")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise Unfit(f"is '{found}'", "https://HOST")
     return found.rstrip("/")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from flagbrake.errors import InvalidInput, NotAllowed, NotFound
 from flagbrake.rest import Rest
 from flagbrake_launchdarkly.errors import explain, retry_after
 from flagbrake_launchdarkly.options import ApiOptions
+
+if TYPE_CHECKING:
+    import httpx
 
 Json = dict[str, Any]
 
@@ -40,7 +43,7 @@ class Api:
 
     def flag(self, key: str) -> Json:
         """One flag in full, with all environments: variations belong to all of them."""
-        return _object(self._rest.get(self._flag(key)).json())
+        return self._object(self._rest.get(self._flag(key)))
 
     def flags(self, *, whole: bool, state: str = "live") -> Iterator[Json]:
         """The flags that are not archived (or those ``archived``); without ``whole`` no rules and targets."""
@@ -49,7 +52,7 @@ class Api:
 
     def create(self, body: Json) -> Json:
         """Make a flag, in all environments."""
-        return _object(self._rest.send("POST", f"/api/v2/flags/{quote(self.project, safe='')}", json=body).json())
+        return self._object(self._rest.send("POST", f"/api/v2/flags/{quote(self.project, safe='')}", json=body))
 
     def instruct(self, key: str, instructions: list[Json], comment: str, *, here: bool = True) -> Json:
         """A semantic patch: all of it or nothing."""
@@ -66,13 +69,11 @@ class Api:
         if here:
             body["environmentKey"] = self.environment
         content, headers = json.dumps(body).encode(), {"Content-Type": _SEMANTIC}
-        return _object(
-            self._rest.send("PATCH", self._flag(key), content=content, headers=headers, params=params).json()
-        )
+        return self._object(self._rest.send("PATCH", self._flag(key), content=content, headers=headers, params=params))
 
     def patch(self, key: str, operations: list[Json], comment: str) -> Json:
         """A JSON patch: all of it or nothing; a ``test`` that fails is a conflict."""
-        return _object(self._rest.send("PATCH", self._flag(key), json={"comment": comment, "patch": operations}).json())
+        return self._object(self._rest.send("PATCH", self._flag(key), json={"comment": comment, "patch": operations}))
 
     def delete(self, key: str) -> None:
         """Delete a flag, in all environments, for good."""
@@ -91,7 +92,7 @@ class Api:
             return None
         place = f"{self._environment(key)}/releases"
         try:
-            items = _object(self._beta.get(place, {"limit": 20}).json()).get("items") or ()
+            items = self._object(self._beta.get(place, {"limit": 20})).get("items") or ()
         except NotAllowed:
             self._releases_known = False  # the account or the token has no releases: ask no more
             return None
@@ -107,7 +108,7 @@ class Api:
             asked: Json = {"spec": spec, "limit": min(limit, _LOG_PAGE)}
             if before is not None:
                 asked["before"] = before
-            items = _object(self._rest.get("/api/v2/auditlog", asked).json()).get("items") or []
+            items = self._object(self._rest.get("/api/v2/auditlog", asked)).get("items") or []
             yield from items
             limit -= len(items)
             if len(items) < asked["limit"]:
@@ -117,9 +118,12 @@ class Api:
     def environment_rep(self) -> Json:
         """The environment's own page: its approval settings among others."""
         place = f"/api/v2/projects/{quote(self.project, safe='')}/environments/{quote(self.environment, safe='')}"
-        return _object(self._rest.get(place).json())
+        return self._object(self._rest.get(place))
 
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _object(self, answer: httpx.Response) -> Json:
+        return self._rest.body(answer, dict)
 
     def _flag(self, key: str) -> str:
         return f"/api/v2/flags/{quote(self.project, safe='')}/{quote(key, safe='')}"
@@ -131,7 +135,7 @@ class Api:
     def _pages(self, path: str, asked: Mapping[str, Any]) -> Iterator[Json]:
         offset = 0
         while True:
-            page = _object(self._rest.get(path, {**asked, "limit": _PAGE, "offset": offset}).json())
+            page = self._object(self._rest.get(path, {**asked, "limit": _PAGE, "offset": offset}))
             items = page.get("items") or []
             yield from items
             offset += len(items)
@@ -149,9 +153,3 @@ def _rest(options: ApiOptions, version: str) -> Rest:
         retry_after=retry_after,
         timeout=options.api_timeout,
     )
-
-
-def _object(body: Any) -> Json:
-    if not isinstance(body, dict):
-        raise InvalidInput("LaunchDarkly answered something that is no object.", cure="look at api_url")
-    return body

@@ -100,7 +100,7 @@ class ApiV2(ManagementApi):
 
     def _environments(self) -> tuple[JSON, list[JSON]]:
         """This environment, and all of the workspace."""
-        found: list[JSON] = self._rest.get(f"/environments/ws/{self._ws}").json()
+        found: list[JSON] = self._rest.body(self._rest.get(f"/environments/ws/{self._ws}"), list)
         here = next((e for e in found if self._environment in {e["id"], e["name"]}), None)
         if here is None:
             raise errors.no_place((e["name"] for e in found), what="environment", name=self._environment)
@@ -118,7 +118,7 @@ class ApiV2(ManagementApi):
         """Definitions of segments that are rules."""
         # The vendor's own client, too, takes this list for one page: it does not say how many there are.
         path = f"/rule-based-segments/ws/{self._ws}/environments/{_name(self._environment)}"
-        yield from self._rest.get(path).json()
+        yield from self._rest.body(self._rest.get(path), list)
 
     # --- writing -----------------------------------------------------------------------------------------
 
@@ -181,8 +181,7 @@ class ApiV2(ManagementApi):
         return f"/splits/ws/{self._ws}/{_name(name)}/environments/{_name(environment or self._environment)}"
 
     def _get(self, path: str) -> JSON:
-        found: JSON = self._rest.get(path).json()
-        return found
+        return self._rest.body(self._rest.get(path), dict)
 
     def _pages(
         self, path: str, *, holds: str = "objects", total: str = "totalCount", size: int = _PAGE
@@ -197,8 +196,7 @@ class ApiV2(ManagementApi):
                 return
 
     def _get_page(self, path: str, params: Mapping[str, Any]) -> JSON:
-        found: JSON = self._rest.get(path, params).json()
-        return found
+        return self._rest.body(self._rest.get(path, params), dict)
 
     def _patch(self, path: str, before: JSON, after: JSON, words: Words) -> None:
         operations = patch(before, after)

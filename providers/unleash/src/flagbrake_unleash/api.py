@@ -80,7 +80,7 @@ class Api:
     def export(self) -> Any:
         """All features as Unleash exports them."""
         body = {"environment": self.environment, "project": self.project, "downloadFile": False}
-        return errors.body(self.reads.send("POST", "/features-batch/export", json=body))
+        return self.reads.body(self.reads.send("POST", "/features-batch/export", json=body), dict)
 
     def keys(self) -> list[str]:
         """The names of all features that are not archived."""
@@ -92,22 +92,22 @@ class Api:
 
     def has_plan(self, key: str) -> bool:
         """Are there a release plan's strategies (Enterprise)? They are served, and a feature's document has none."""
-        strategies = self._ask(f"{self.place(key).here}/strategies")
+        strategies = self._list(f"{self.place(key).here}/strategies")
         return any(isinstance(s, dict) and s.get("milestoneId") for s in strategies)
 
     def wants_change_requests(self) -> bool:
         """Does the environment want them (Enterprise)?"""
         try:
-            config = self._ask(f"{self._here}/change-requests/config")
+            config = self._list(f"{self._here}/change-requests/config")
         except NotFound:
             return False  # the open-source edition has none
-        return any(
-            e.get("environment") == self.environment and e.get("changeRequestEnabled")
-            for e in (config if isinstance(config, list) else ())
-        )
+        return any(e.get("environment") == self.environment and e.get("changeRequestEnabled") for e in config)
 
-    def _ask(self, path: str) -> Any:
-        return errors.body(self.reads.get(path))
+    def _ask(self, path: str) -> Document:
+        return self.reads.body(self.reads.get(path), dict)
+
+    def _list(self, path: str) -> list[Any]:
+        return self.reads.body(self.reads.get(path), list)
 
     # --- writing ------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flagbrake.errors import (
     ApprovalRequired,
@@ -13,7 +13,6 @@ from flagbrake.errors import (
     InvalidInput,
     NotAllowed,
     NotFound,
-    VendorUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -45,24 +44,6 @@ def explain(answer: httpx.Response, asked: str) -> FlagbrakeError:  # noqa: PLR0
             )
         case _:
             return InvalidInput(f"Unleash refuses {asked} ({answer.status_code}): {said}")
-
-
-def body(answer: httpx.Response) -> Any:
-    """What an answer says in JSON.
-
-    Raises:
-        VendorUnavailable: it is a page of somebody between here and there.
-    """
-    try:
-        found = answer.json()
-    except ValueError:
-        found = None
-    if not isinstance(found, (dict, list)):
-        asked = f"{answer.request.method} {answer.request.url.path}"
-        raise VendorUnavailable(
-            f"What came to {asked} is no answer of its API.", cure="look at `url`, and what stands in between"
-        )
-    return found
 
 
 def no_flag(key: str, keys: Iterable[str], environment: str) -> NotFound:
