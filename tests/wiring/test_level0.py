@@ -159,7 +159,7 @@ def test_doctor_names_the_level_and_stray_names(vendor):
     """Level 0 is said, and a flag that only looks like a kill is listed."""
     vendor.put(Flag.boolean("kill.switch.payments"))
     with flagbrake.control_plane() as plane:
-        findings = examine(plane)
+        findings = list(examine(plane))
     told = {finding.subject: finding for finding in findings}
     assert "level 0" in told["settings"].text
     assert "no process reports" in told["processes"].text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from flagbrake.errors import FlagbrakeError, InvalidInput
 from flagbrake.kill.convention import flag_scopes
 from flagbrake.model.reserved import is_reserved, looks_like_kill, scope_of
+from flagbrake.model.state import FlagState
 from flagbrake.wiring.plane import ControlPlane
 from flagbrake.wiring.settings import configuration
 
@@ -28,15 +30,29 @@ class Finding:
     cure: str = ""
 
 
-def examine(plane: ControlPlane) -> list[Finding]:
-    """Look at everything; a part that cannot be looked at is a failure of its own and hides no other."""
-    found: list[Finding] = []
-    for look in (_settings, _store, _audit, _processes, _engine, _flags, _reserved, _kills):
-        try:
-            found.extend(look(plane))
-        except FlagbrakeError as error:
-            found.append(Finding("failure", look.__name__.strip("_"), error.fact, error.cure))
-    return found
+def examine(plane: ControlPlane) -> Iterator[Finding]:
+    """Look at everything; a part that cannot be looked at is a failure of its own and hides no other.
+
+    Findings are yielded as they are made, and the vendor is asked for its flags once: one that is down takes seconds.
+    """
+    for look in (_settings, _store, _audit, _processes, _engine):
+        yield from _tried(look.__name__, partial(look, plane))
+    states: list[FlagState] | None = None
+    try:
+        states = list(plane.control.states())
+    except FlagbrakeError as error:
+        yield Finding("failure", "flags", error.fact, error.cure)
+    if states is not None:
+        yield from _tried("flags", partial(_flags, plane, states))
+        yield from _tried("reserved", partial(_reserved, plane, states))
+    yield from _tried("kills", partial(_kills, plane, states))
+
+
+def _tried(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except FlagbrakeError as error:
+        yield Finding("failure", name.strip("_"), error.fact, error.cure)
 
 
 def unopened(error: FlagbrakeError, config: str | None, environment: str | None) -> list[Finding]:
@@ -104,10 +120,10 @@ def _engine(plane: ControlPlane) -> Iterator[Finding]:
         yield Finding("ok", "engine", "no active rollout, no engine needed")
 
 
-def _flags(plane: ControlPlane) -> Iterator[Finding]:
+def _flags(plane: ControlPlane, states: Iterable[FlagState]) -> Iterator[Finding]:
     manifest = plane.manifest()
     dot = plane.control.reserved_dot
-    flags = [state.flag for state in plane.control.states() if not is_reserved(state.flag.key, dot=dot)]
+    flags = [state.flag for state in states if not is_reserved(state.flag.key, dot=dot)]
     yield Finding("ok", "flags", f"{len(flags)} flags, {len(manifest.declarations)} declarations")
     for flag in flags:
         declared = manifest.get(flag.key)
@@ -123,10 +139,10 @@ def _flags(plane: ControlPlane) -> Iterator[Finding]:
             yield Finding("warning", "flags", text, "make them the same, so that off and killed agree")
 
 
-def _reserved(plane: ControlPlane) -> Iterator[Finding]:
+def _reserved(plane: ControlPlane, states: Iterable[FlagState]) -> Iterator[Finding]:
     """Flags that a person may take for a kill switch, and no process does."""
     dot = plane.control.reserved_dot
-    for state in plane.control.states():
+    for state in states:
         if looks_like_kill(state.flag.key, dot=dot):
             try:
                 scope_of(state.flag.key, dot=dot)
@@ -134,17 +150,24 @@ def _reserved(plane: ControlPlane) -> Iterator[Finding]:
                 yield Finding("warning", "reserved", f"{error.fact} It kills nothing.", error.cure)
 
 
-def _kills(plane: ControlPlane) -> Iterator[Finding]:
+def _kills(plane: ControlPlane, states: Iterable[FlagState] | None) -> Iterator[Finding]:
+    """What is killed; ``states`` is ``None`` when the flags could not be read, which hides no kill."""
     standing = plane.switch.standing()
     manifest = plane.manifest()
-    keys = [state.flag.key for state in plane.control.states()]
+    keys = None if states is None else [state.flag.key for state in states]
     for entry in standing.kills:
-        covered = [k for k in keys if any(entry.kill.scope.covers(s) for s in flag_scopes(k, manifest.get(k)))]
         text = f"{entry.kill.scope} is killed since {entry.kill.at:%Y-%m-%d %H:%M} UTC: {entry.kill.reason}"
-        yield Finding("warning", "kills", f"{text} ({len(covered)} flags).", f"flagbrake restore {entry.kill.scope}")
+        if keys is None:
+            text += "."
+        else:
+            covered = [k for k in keys if any(entry.kill.scope.covers(s) for s in flag_scopes(k, manifest.get(k)))]
+            text += f" ({len(covered)} flags)."
+        yield Finding("warning", "kills", text, f"flagbrake restore {entry.kill.scope}")
         if entry.expired:
             yield Finding(
                 "warning", "kills", f"{entry.kill.scope} has expired and still stands.", "restore it, or leave it"
             )
-    if not standing.kills:
+    for lane, why in standing.unread:
+        yield Finding("warning", "kills", f"the lane {lane} could not be read: {why}")
+    if not standing.kills and not standing.unread:
         yield Finding("ok", "kills", "nothing is killed")
