@@ -12,7 +12,7 @@ import pytest
 from openfeature.evaluation_context import EvaluationContext
 
 from flagbrake.control.writer import FlagWriter
-from flagbrake.errors import FlagbrakeError, InvalidInput, Unavailable
+from flagbrake.errors import FlagbrakeError, InvalidInput, NotFound, Unavailable
 from flagbrake.model.flag import Flag, Prerequisite, Targets, Variant, ramp
 from flagbrake.model.state import Change, Create, FlagState, Replace, SetDistribution, SetOn, SetTargets
 from flagbrake.model.values import FlagKind
@@ -204,3 +204,27 @@ def _wait_for(things, count: int) -> None:
 
 def _links(control: UnleashControl, key: str) -> list[dict]:
     return control._api.reads.get(control._api.place(key).feature).json().get("links") or []
+
+
+@pytest.mark.parametrize(
+    ("project", "environment", "told"),
+    [
+        ("default", "nope", r"project 'default' has no environment 'nope'\. Try: .*development"),
+        ("nope", "development", r"no project 'nope' to this token\. Try: unleash_project = 'default'"),
+    ],
+)
+def test_a_place_that_is_not_there(quick_vendor: Vendor, project: str, environment: str, told: str) -> None:
+    """The server lists such a place as empty, or as all off, and makes features in it: told instead."""
+    quick_vendor.back.put(Flag.boolean("place-other"))
+    with closing(quick_vendor.control()) as here:
+        url, token = f"{quick_vendor.server.url}/api", quick_vendor.server.admin_token
+        lost = UnleashControl(
+            url, token, project="p", environment="e", native_project=project, native_environment=environment
+        )
+        with closing(lost):
+            for ask in (lambda: list(lost.states()), lambda: list(lost.remarks())):
+                with pytest.raises(NotFound, match=told):
+                    ask()
+            with pytest.raises(NotFound, match=told):
+                lost.apply(Create(Flag.boolean("place-new")), by="ann")
+        assert not any("place-new" in remark.text for remark in here.remarks())

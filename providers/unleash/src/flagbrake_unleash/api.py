@@ -58,16 +58,21 @@ class Api:
             return None
         environments = [e["name"] for e in feature.get("environments") or ()]
         if self.environment not in environments:
-            raise NotFound(
-                f"Unleash's project '{self.project}' has no environment '{self.environment}'.",
-                cure=" or ".join(environments) or "enable it there",
-            )
+            raise errors.no_environment(self.project, self.environment, environments)
         document = document_of(feature, self.environment)
         return None if is_unfinished(document) and not unfinished else document
 
     def documents(self) -> Iterator[Document]:
-        """All features that are whole and not archived: one call, and two for each that has several strategies."""
-        for document in documents_of(self.export()):
+        """All features that are whole and not archived: one call, and two for each that has several strategies.
+
+        Raises:
+            NotFound: no such project, or it does not have this environment.
+        """
+        export = self.export()
+        if not export.get("featureEnvironments"):
+            # From a project that is not there nothing is exported, from such an environment everything as off.
+            self.check_place()
+        for document in documents_of(export):
             if len(document["strategies"]) < 2:
                 yield document
                 continue
@@ -76,6 +81,20 @@ class Api:
                 ordered = self.document(document["name"])
                 if ordered is not None:  # else it went in this moment
                     yield ordered
+
+    def check_place(self) -> None:
+        """Is it there?
+
+        Raises:
+            NotFound: no such project, or it does not have this environment.
+        """
+        projects = [project["id"] for project in self._ask("/projects").get("projects") or ()]
+        if self.project not in projects:
+            raise errors.no_project(self.project, projects)
+        listed = self._ask(f"/environments/project/{quote(self.project, safe='')}").get("environments") or ()
+        names = [environment["name"] for environment in listed if environment.get("visible", True)]
+        if self.environment not in names:
+            raise errors.no_environment(self.project, self.environment, names)
 
     def export(self) -> Any:
         """All features as Unleash exports them."""
@@ -120,7 +139,9 @@ class Api:
 
         Raises:
             Conflict: there is one, whole or archived.
+            NotFound: no such project, or it does not have this environment.
         """
+        self.check_place()  # a feature would be made before the environment is asked for
         mark = {"type": "simple", "value": UNFINISHED}
         fields = {name: meant[name] for name in ("name", "type", "description", "impressionData")}
         with suppress(Conflict):  # a feature can be made only with tags that there are

@@ -127,12 +127,13 @@ class UnleashControl(FlagControl):
 
     def remarks(self) -> Iterator[Remark]:
         """Does the token read here, and does the environment want change requests, by which a kill would be refused?"""
+        self._api.check_place()
         export, here = self._api.export(), f"'{self._api.environment}'"
         count = sum(1 for _ in documents_of(export))
         yield Remark(f"the admin token reads {count} flags of '{self._api.project}' in {here}")
         if halves := ", ".join(document["name"] for document in documents_of(export, unfinished=True)):
             yield Remark(
-                f"begun and never finished, so not there: {halves}",
+                f"begun and never finished, so not there: {halves}.",
                 fine=False,
                 cure="`flagbrake flag create` again, or archive them in Unleash",
             )

@@ -31,25 +31,38 @@ def explain(answer: httpx.Response, asked: str) -> FlagbrakeError:  # noqa: PLR0
             )
         case 403:
             return NotAllowed(
-                f"Unleash does not allow this to the admin token ({asked}): {said}",
+                f"Unleash does not allow this to the admin token ({asked}): {said}.",
                 cure="a token of a user or service account that may; a client's token may not",
             )
         case 404 if "NotFoundError" not in answer.text or "The path you were looking for" in said:
             return NotFound(f"Unleash has nothing at {asked}.", cure="look at `url`; some features are Enterprise only")
         case 404:
-            return NotFound(said)
+            return NotFound(f"{said}.")
         case 409:
             return Conflict(
-                said or f"Unleash says that it exists already ({asked}).", cure="look at it and decide again"
+                f"Unleash answered 409 to {asked}: {said or 'it exists already'}.",
+                cure="look at it and decide again; a name is taken in all projects, by archived features too",
             )
         case _:
-            return InvalidInput(f"Unleash refuses {asked} ({answer.status_code}): {said}")
+            return InvalidInput(f"Unleash refuses {asked} ({answer.status_code}): {said or 'without a word'}.")
 
 
 def no_flag(key: str, keys: Iterable[str], environment: str) -> NotFound:
     """There is no such flag; the nearest are named."""
     near = difflib.get_close_matches(key, list(keys), n=3, cutoff=0.5)
     return NotFound(f"There is no flag '{key}' in {environment}.", cure=" or ".join(near) or "flagbrake flag list")
+
+
+def no_project(project: str, projects: Iterable[str]) -> NotFound:
+    """There is no such project, or the token may not see it."""
+    cure = f"unleash_project = {' or '.join(repr(name) for name in projects) or 'another'}"
+    return NotFound(f"Unleash shows no project '{project}' to this token.", cure=cure)
+
+
+def no_environment(project: str, environment: str, environments: Iterable[str]) -> NotFound:
+    """The project has no such environment, or it is not enabled there."""
+    cure = " or ".join(environments) or "enable it there"
+    return NotFound(f"Unleash's project '{project}' has no environment '{environment}'.", cure=cure)
 
 
 def planned(key: str) -> ApprovalRequired:
@@ -76,4 +89,4 @@ def _said(answer: httpx.Response) -> str:
     if not isinstance(body, dict):
         return ""
     details = [d.get("message", "") for d in body.get("details") or () if isinstance(d, dict)]
-    return "; ".join(d for d in details if d) or str(body.get("message") or "")
+    return ("; ".join(d for d in details if d) or str(body.get("message") or "")).strip().rstrip(".")
