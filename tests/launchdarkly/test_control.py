@@ -341,6 +341,9 @@ def test_another_environment_is_not_found(launchdarkly: Vendor, control: LaunchD
     """An environment that the project does not have is named, with those that there are."""
     with pytest.raises(NotFound, match=r"no environment 'staging'.*production"):
         launchdarkly.control(environment_key="staging").read("model")
+    for wrong in ({"environment_key": "staging"}, {"project_key": "shop"}):
+        with pytest.raises(NotFound, match=r"404.*Try: look at project_key and environment_key"):
+            list(launchdarkly.control(**wrong).states())
 
 
 def test_the_writer_repeats_nothing(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:

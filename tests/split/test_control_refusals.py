@@ -119,6 +119,8 @@ def test_places(split: SplitEmulator) -> None:
         control_of(split, workspace="elsewhere").read("refunds")
     with pytest.raises(ConfigError, match=r"nothing-here.*production or test"):
         control_of(split, environment_name="nothing-here").read("refunds")
+    with pytest.raises(ConfigError, match=r"nothing-here.*production or test"):
+        list(control_of(split, environment_name="nothing-here").states())
 
 
 def test_nearest_name(split: SplitEmulator, control: FlagControl) -> None:

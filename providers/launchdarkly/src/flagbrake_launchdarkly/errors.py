@@ -52,7 +52,7 @@ def explain(answer: httpx.Response, asked: str) -> FlagbrakeError:  # noqa: PLR0
         case 403:
             return NotAllowed(fact, cure="a token whose role may do this in this environment")
         case 404:
-            return NotFound(fact)
+            return NotFound(fact, cure="look at project_key and environment_key, and at what this token may see")
         case 405:
             return ApprovalRequired(fact, cure="ask for an approval in LaunchDarkly, or use a token that may bypass it")
         case 409:

@@ -46,7 +46,11 @@ class ManagementApi(ABC):
 
     @abstractmethod
     def all_definitions(self) -> Iterator[JSON]:
-        """Every definition in this environment."""
+        """Every definition in this environment.
+
+        Raises:
+            ConfigError: there is no such environment; those that there are, are named.
+        """
 
     @abstractmethod
     def other_environments(self) -> Sequence[str]:

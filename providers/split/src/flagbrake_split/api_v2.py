@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
+from flagbrake.errors import NotFound
 from flagbrake.rest import Rest
 from flagbrake_split import errors
 from flagbrake_split.api import JSON, ManagementApi, Manners, Words
@@ -71,8 +72,16 @@ class ApiV2(ManagementApi):
         return self._pages(f"/splits/ws/{self._ws}")
 
     def all_definitions(self) -> Iterator[JSON]:
-        """Every definition in this environment."""
-        return self._pages(f"/splits/ws/{self._ws}/environments/{_name(self._environment)}")
+        """Every definition in this environment.
+
+        Raises:
+            ConfigError: there is no such environment; those that there are, are named.
+        """
+        try:
+            yield from self._pages(f"/splits/ws/{self._ws}/environments/{_name(self._environment)}")
+        except NotFound:
+            self._environments()
+            raise
 
     def other_environments(self) -> Sequence[str]:
         """The ids of the workspace's other environments.

@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from flagbrake.errors import Conflict, FlagbrakeError, InvalidInput, NotFound, VendorUnavailable
+from flagbrake.errors import ConfigError, Conflict, FlagbrakeError, InvalidInput, NotFound, VendorUnavailable
 from flagbrake.evaluate import check
 from flagbrake.model.change import intended, verb
 from flagbrake.model.codec import dumps, flag_from_data, flag_to_data
@@ -352,8 +352,7 @@ class SplitControl(FlagControl):
         """
         try:
             return [d["name"] for d in itertools.islice(self._api.all_definitions(), _MOST_NAMES)]
-        except NotFound:
-            self._api.other_environments()
-            return []
+        except ConfigError:
+            raise
         except FlagbrakeError:
             return []
