@@ -12,6 +12,7 @@ from flagbrake.errors import (
     Conflict,
     InvalidInput,
     KillUnheard,
+    NotAllowed,
     NotFound,
     RestoreIncomplete,
     StoreUnavailable,
@@ -243,6 +244,27 @@ def test_everything_is_restored_whatever_was_edited(heard):
 
 
 # --- partial failure -----------------------------------------------------------------------------------
+
+
+def test_a_lane_that_refuses_is_told_with_one_cure(heard):
+    """The lane's own cure stands inside the message, and what to do next is said once."""
+    lane = MemoryLane("vendor-off")
+    switch, _ = killed(heard, lane)
+    lane.before = raising(NotAllowed("The token is refused.", cure="another token"))
+    with pytest.raises(RestoreIncomplete) as incomplete:
+        switch.restore(KEY, **WHY)
+    assert "vendor-off failed: The token is refused, try another token. Try: repeat" in str(incomplete.value)
+
+
+def test_a_name_that_nothing_killed_may_have_while_a_lane_is_silent(heard):
+    """A lane that cannot be read may hold it: nobody is told that nothing is killed."""
+    lane = MemoryLane("vendor-off")
+    lane.on_read = raising(NotAllowed("The token is refused.", cure="another token"))
+    switch = heard.switch(lane)
+    with pytest.raises(NotFound) as unknown:
+        switch.restore(KEY, **WHY)
+    assert "could not be read: The token is refused, try another token." in str(unknown.value)
+    assert "nothing is killed here" not in str(unknown.value)
 
 
 def test_a_lane_that_keeps_it(heard):

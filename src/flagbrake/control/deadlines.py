@@ -62,7 +62,7 @@ class Job(Generic[T]):
             BaseException: whatever the work raised.
         """
         if not self._done.wait(max(0.0, self.started + within - time.monotonic())):
-            raise Overdue(f"{self.name} did not answer within {within:g} s")
+            raise Overdue(f"no answer within {within:g} s")
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]

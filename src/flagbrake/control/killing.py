@@ -145,7 +145,7 @@ class _Act:
             self._tell("kill", f"{main.scope} is killed ({main.mode.value}) {_where(self.plane)} by {main.by}.")
         for lane in receipt.lanes:
             if lane.took is not Took.TOOK and not isinstance(error, KillFailed):
-                fact = f"{main.scope}: the lane {lane.lane} is {lane.took.value}: {lane.detail}"
+                fact = f"{main.scope}: the lane {lane.told}"
                 self._tell("pending-lane", fact, lane=lane.lane)
         if error is not None:
             self._tell("alarm", error.fact)
@@ -296,7 +296,7 @@ def warnings(target: Target, flags: tuple[Covered, ...], survey: Survey, *, name
 
 
 def _of_lanes(lanes: tuple[LaneResult, ...]) -> tuple[str, ...]:
-    return tuple(f"The lane {r.lane} is {r.took.value}: {r.detail}" for r in lanes if r.took is not Took.TOOK)
+    return tuple(f"The lane {r.told}" for r in lanes if r.took is not Took.TOOK)
 
 
 #: So many flags are named one by one in warnings.
@@ -349,7 +349,7 @@ def _error(receipt: KillReceipt, order: Order, *, failed: bool) -> KillFailed | 
     scope, hearing = receipt.kill.scope, receipt.hearing
     where = f"{receipt.environment} ({receipt.store})"
     if failed:
-        said = "; ".join(f"{r.lane} is {r.took.value}: {r.detail}" for r in receipt.lanes) or "there is no lane"
+        said = "; ".join(r.told for r in receipt.lanes) or "there is no lane"
         late = " It may still land." if any(r.took is Took.PENDING for r in receipt.lanes) else ""
         return KillFailed(
             f"{scope} is NOT known to be killed in {where}: no durable lane took it ({said}).{late}",

@@ -255,6 +255,12 @@ class Plane:
         return Telling(self.notifiers, notice, deadline=self.deadlines.notify)
 
 
+def inside(reason: str) -> str:
+    """A reason within a longer message that has a cure of its own: one ``Try:`` is enough."""
+    fact, _, cure = reason.partition(" Try: ")
+    return fact.rstrip(".") + (f", try {cure}" if cure else "")
+
+
 def reason_of(error: BaseException) -> str:
     """Why something could not be learnt, in one line."""
     return str(error) if isinstance(error, FlagbrakeError | Overdue) else f"{type(error).__name__}: {error}"

@@ -10,7 +10,7 @@ from flagbrake.control.coverage import Catalogue, covered, nearest
 from flagbrake.control.flag_lane import FlagKillLane
 from flagbrake.control.hearing import hear, unreported
 from flagbrake.control.lanes import Fanout, LaneOutcome, lifting
-from flagbrake.control.plane import Plane, log, reason_of
+from flagbrake.control.plane import Plane, inside, log, reason_of
 from flagbrake.control.prior import Prior, difference
 from flagbrake.errors import (
     Conflict,
@@ -107,11 +107,12 @@ def select(text: str, standing: Standing) -> tuple[Kill, ...]:
 def _not_killed(text: str, standing: Standing) -> NotFound:
     names = sorted({str(item.kill.scope) for item in standing.kills})
     near = nearest(text, [*names, *(n.partition(":")[2] for n in names)])
-    silent = "; ".join(f"the lane {lane} could not be read: {why}" for lane, why in standing.unread)
+    silent = "; ".join(f"the lane {lane} could not be read: {inside(why)}" for lane, why in standing.unread)
     fact = f"Nothing named '{text}' is killed in {standing.environment} ({standing.store})"
     return NotFound(
         f"{fact}; {silent}." if silent else f"{fact}.",
-        cure=", ".join(near or names[:5]) or "flagbrake kills: nothing is killed here",
+        cure=", ".join(near or names[:5])
+        or ("flagbrake kills, when all lanes answer" if silent else "flagbrake kills: nothing is killed here"),
     )
 
 
@@ -252,7 +253,7 @@ def _error(
     scope, hearing = receipt.kills[0].scope, receipt.hearing
     where = f"{receipt.environment} ({receipt.store})"
     if pending:
-        said = "; ".join(f"{r.lane} is {r.took.value}: {r.detail}" for r in pending)
+        said = "; ".join(inside(r.told) for r in pending)
         unread = {lane for lane, _ in standing.unread}
         stands = "may still stand" if all(r.lane in unread for r in pending) else "still stands"
         return RestoreIncomplete(f"The kill of {scope} {stands} in {where}: {said}.", cure="repeat the restore")

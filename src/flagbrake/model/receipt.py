@@ -27,6 +27,11 @@ class LaneResult:
     ms: float | None = None
     detail: str = ""
 
+    @property
+    def told(self) -> str:
+        """``vendor-off is pending: no answer within 5 s``, as part of a sentence."""
+        return f"{self.lane} {'is pending' if self.took is Took.PENDING else self.took.value}: {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class Ack:
