@@ -46,6 +46,7 @@ def test_settings_lead_to_it(shell: Shell, ending: signal.Signals) -> None:
         settings = tomllib.loads(agent)
         token = tomllib.loads(admin.partition("\n")[2])["launchdarkly"]
         assert (settings["use"], settings["environment"]) == ("launchdarkly", "staging")
+        assert settings["store"] == {"url": "sqlite:///flagbrake.db"}
         headers = {"Authorization": settings["launchdarkly"]["sdk_key"]}
         assert httpx.get(f"{settings['launchdarkly']['base_uri']}/sdk/latest-all", headers=headers).status_code == 200
         headers = {"Authorization": token["api_token"]}

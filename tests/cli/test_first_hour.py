@@ -160,6 +160,16 @@ def test_history_shows_the_change(ready: Shell) -> None:
     assert "default v1 -> v2 10 %, v1 90 %" in ready.ok("history", "agents.refunds").out
 
 
+def test_a_row_is_one_line_for_another_program(ready: Shell) -> None:
+    """Where no terminal says how wide it is, `grep` finds whole rows; in a narrow one a name is broken, not cut off."""
+    key = "agents." + "long" * 20
+    ready.ok("flag", "create", key, "--safe", "off", "--reason", "for the search " * 10)
+    wide = ready.ok("history", COLUMNS="").out
+    assert any(key in line and "create" in line and "for the search" in line for line in wide.splitlines())
+    narrow = ready.ok("history", COLUMNS="60").out
+    assert "…" not in narrow
+
+
 def test_version(shell: Shell) -> None:
     """``--version`` prints the one version."""
     from flagbrake import __version__
@@ -172,6 +182,14 @@ def test_a_failed_init_leaves_nothing_behind(shell: Shell) -> None:
     complaint(shell("init", "--url", "banana"), "not a database URL", "sqlite:///")
     assert not (shell.folder / "flagbrake.toml").exists()
     shell.ok("init")
+
+
+def test_init_does_not_change_settings(shell: Shell) -> None:
+    """Settings that are there are not touched, and nothing is claimed about a store that they may not have."""
+    settings = shell.folder / "flagbrake.toml"
+    settings.write_text('use = "launchdarkly"\nenvironment = "test"\n')
+    complaint(shell("init", "--url", "sqlite:///other.db"), "exists, and init does not change it", "[store] url")
+    assert "store" not in settings.read_text()
 
 
 def test_doctor_lists_what_it_can(ready: Shell) -> None:

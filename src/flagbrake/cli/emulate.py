@@ -40,6 +40,7 @@ def emulate(
         session.out.line("\nflagbrake.toml, for agents:\n")
         session.out.line(f"use = {_toml(vendor)}\nenvironment = {_toml(environment)}\n")
         session.out.line(_table(vendor, emulator.settings))
+        session.out.line('\n[store]\nurl = "sqlite:///flagbrake.db"')
         session.out.line("\nflagbrake.admin.toml beside it, for operators and the engine:\n")
         session.out.line(_table(vendor, emulator.admin_settings))
         session.out.data(

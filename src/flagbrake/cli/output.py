@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+
+#: Columns of a line that nobody looks at in a terminal.
+_WIDE: Final = 2000
 
 
 class Output:
@@ -17,7 +21,9 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, soft_wrap=True)
+        # What another program reads has one line for each row, however long.
+        wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _WIDE
+        self.console = Console(highlight=False, soft_wrap=True, width=wide)
         self._data: dict[str, Any] = {}
 
     def line(self, text: str, *, style: str | None = None) -> None:
@@ -35,7 +41,8 @@ class Output:
             return
         made = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            made.add_column(column)
+            # Names are what is looked for: a long one is broken, not cut off.
+            made.add_column(column, overflow="fold")
         for row in rows:
             made.add_row(*(_cell(value) for value in row))
         if made.row_count:

@@ -52,7 +52,7 @@ def init(
         session.config = str(path)
     elif url is not None:
         raise InvalidInput(
-            f"{path} exists and names its own store.", cure="edit [store] url there, or another --config"
+            f"{path} exists, and init does not change it.", cure="set [store] url there, or another --config"
         )
     else:
         session.config = str(path)
@@ -139,8 +139,11 @@ def doctor(
 
 
 def _say(session: Session, found: list[Finding], findings: Iterable[Finding]) -> None:
-    """Print each finding as it is made, and keep it."""
+    """Print each finding as it is made, and keep it. What stands in the way of several is told once."""
     for finding in findings:
+        if finding.level == "failure" and any(finding.text == told.text for told in found):
+            found.append(finding)
+            continue
         mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[finding.level]
         style = {"ok": None, "warning": "yellow", "failure": "bold red"}[finding.level]
         session.out.line(f"{mark}  {finding.text}" + (f" Try: {finding.cure}" if finding.cure else ""), style=style)
