@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from flagbrake.store import open_store
+from flagbrake.store.processes import Presence
 from tests.support.command import Said, Shell
+from tests.support.waiting import wait_until
 
 
 def complaint(said: Said, *words: str) -> None:
@@ -127,6 +133,25 @@ def test_kill_that_nobody_hears(ready: Shell) -> None:
     complaint(said, "no live process", "--arm")
     assert said.code == 3
     assert [k["kill"]["scope"] for k in ready.ok("kills", "--json").data["kills"]] != []
+
+
+def test_an_interrupted_kill_says_that_it_may_stand(ready: Shell) -> None:
+    """Ctrl-C while a process that never confirms is waited for: the kill is stored by then, and that is told."""
+    url = f"sqlite:///{ready.folder / 'flagbrake.db'}"
+    words = [sys.executable, "-m", "flagbrake", "kill", "agents.refunds", "--reason", "x", "--wait", "60"]
+    with open_store(url, project="default", environment="development") as store:
+        deaf = Presence(store, name="deaf", beat=0.2)
+        deaf.start()
+        kill = subprocess.Popen(words, cwd=ready.folder, env=ready.environment, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: store.kills.read().kills, timeout=30, why="the kill is stored")
+            kill.send_signal(signal.SIGINT)
+            assert "Interrupted: it may be done already" in kill.communicate(timeout=30)[1]
+            assert kill.returncode == 130
+        finally:
+            kill.kill()
+            kill.communicate()
+            deaf.leave()
 
 
 def test_a_repeated_kill_adds_nothing(ready: Shell) -> None:

@@ -350,7 +350,7 @@ def test_what_cannot_be_checked_is_killed_and_is_no_success(bench):
         switch.kill("flag:agents.refunds", by="ann", reason="x")
     assert len(bench.store.kills.read().kills) == 1
     assert switch.kill("flag:agents.refunds", by="ann", reason="x", arm=True).hearing.complete
-    with pytest.raises(NotFound, match="cannot be read now"):
+    with pytest.raises(NotFound, match=r"cannot be read now: The vendor did not answer\. Try: flag:"):
         switch.kill("agents.refunds", by="ann", reason="x")
 
 

@@ -132,6 +132,9 @@ def _telling(session: Session) -> Iterator[None]:
     """A kill or restore that is no success still tells what each lane said and who confirmed."""
     try:
         yield
+    except KeyboardInterrupt:
+        session.out.warn("Interrupted: it may be done already, and may still be. Try: flagbrake kills")
+        raise
     except (KillFailed, KillUnheard, RestoreIncomplete) as error:
         if error.receipt is not None:
             _show_lanes(session, error.receipt.lanes)

@@ -7,7 +7,7 @@ from typing import Final
 
 from flagbrake.control.coverage import Catalogue, covered, find
 from flagbrake.control.deadlines import Job, call
-from flagbrake.control.plane import Plane, Survey, reason_of
+from flagbrake.control.plane import Plane, Survey, inside, reason_of
 from flagbrake.errors import InvalidInput, NotFound
 from flagbrake.model.kill import Scope
 from flagbrake.model.manifest import Manifest
@@ -62,7 +62,13 @@ def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool)
             survey = call("flags", lambda: plane.names() or plane.survey(), within=plane.deadlines.look)
         except Exception as error:  # noqa: BLE001 - a broken adapter must not keep a kill from being made
             survey = replace(survey, fault=reason_of(error))
-    found = find(text, survey.catalogue, arm=arm)
+    try:
+        found = find(text, survey.catalogue, arm=arm)
+    except NotFound as error:
+        if not survey.fault:
+            raise
+        # Why nothing could be looked up is the better half: it may be the wrong environment, or a wrong token.
+        raise NotFound(f"{error.fact.rstrip('.')}: {inside(survey.fault)}.", cure=error.cure) from error
     return Target(found.scope, found.known, survey, state)
 
 
