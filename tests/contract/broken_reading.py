@@ -73,6 +73,13 @@ class NoListing(ReferenceControl):
         raise self.unsupported(Capability.LIST)
 
 
+class AllOrNone(ReferenceControl):
+    """One damaged definition ends the list."""
+
+    def readable(self, read, found):
+        return (read(one) for one in found)
+
+
 class NoSegments(ReferenceControl):
     """Says it has segments, and has not."""
 
@@ -91,6 +98,7 @@ DECLARED = [
     of_control("writes rules though it says it cannot", "declared.rules", declaring(Capability.RULES)),
     of_control("switches on though it says it cannot", "declared.set_on", declaring(Capability.SET_ON)),
     of_control("says it lists", "declared.list", NoListing),
+    of_control("one damaged definition ends the list", "reading.list_damaged", AllOrNone),
     of_control("says it has segments", "declared.segments", NoSegments),
 ]
 

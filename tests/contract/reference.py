@@ -196,6 +196,8 @@ class ReferenceControl(FlagControl):
         if not self.vendor.up:
             raise VendorUnavailable("The reference vendor is away.", cure="wait")
         flag = self.vendor.flag(key)
+        if flag is None and key in self.vendor.documents:
+            raise InvalidInput(f"The document of '{key}' is damaged.", cure="put it back")
         if flag is None:
             near = [k for k in self.vendor.documents if k.startswith(key[:8])]
             raise NotFound(f"No flag '{key}'.", cure=", ".join(near))
@@ -206,10 +208,8 @@ class ReferenceControl(FlagControl):
 
     def states(self) -> Iterator[FlagState]:
         """All that is not archived."""
-        for key in sorted(self.vendor.documents):
-            state = self.read(key)
-            if not state.flag.archived:
-                yield state
+        states = self.readable(self.read, sorted(self.vendor.documents))
+        return (state for state in states if not state.flag.archived)
 
     def segments(self) -> Iterator[Segment]:
         """None."""

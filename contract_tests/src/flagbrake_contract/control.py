@@ -194,6 +194,20 @@ def reading_list(h: Harness) -> None:
         same(state.version, h.the_control.read(state.ref.key).version)
 
 
+@rule(Cap.LIST)
+def reading_list_damaged(h: Harness) -> None:
+    """A definition that cannot be read takes no other with it: states() yields the others.
+
+    Repair: read each by itself and leave out what is InvalidInput, with an alarm in the log (self.readable does).
+    """
+    before, bad, after = (h.key(name) for name in ("a", "b", "c"))
+    for key in (before, after):
+        h.serving("x", key=key)
+    h.damage(bad)
+    listed = {state.ref.key for state in h.the_control.states()}
+    holds({before, after} <= listed, expected=f"{before} and {after}", came=sorted(listed & {before, bad, after}))
+
+
 @rule(Cap.LIST, Cap.CREATE, Cap.ARCHIVE)
 def reading_list_archived(h: Harness) -> None:
     """states() leaves out what is archived."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from flagbrake.errors import Unsupported
+from flagbrake.errors import InvalidInput, Unsupported
 from flagbrake.model.flag import Flag, FlagRef, Segment
 from flagbrake.model.history import VendorEntry
 from flagbrake.model.state import Capability, Change, FlagState, Support
+
+_log = logging.getLogger("flagbrake.control")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,25 @@ class FlagControl(ABC):
         """
 
     def states(self) -> Iterator[FlagState]:
-        """All flags that are not archived."""
+        """All flags that are not archived; what cannot be read is left out (:meth:`readable`)."""
         raise self.unsupported(Capability.LIST)
 
     def segments(self) -> Iterator[Segment]:
-        """All segments."""
+        """All segments; what cannot be read is left out (:meth:`readable`)."""
         raise self.unsupported(Capability.SEGMENTS)
+
+    def readable(self, read: Callable[[S], T], found: Iterable[S]) -> Iterator[T]:
+        """For lists: one definition that is InvalidInput hides no other, and is told by an alarm in the log.
+
+        Asked for by name it raises.
+        """
+        for one in found:
+            try:
+                made = read(one)
+            except InvalidInput as error:
+                _log.error("Left out of the list of '%s': %s", self.name, error)
+                continue
+            yield made
 
     def history(self, key: str, limit: int = 20) -> Iterator[VendorEntry]:
         """What the vendor's own log says of a flag here, newest first: what was changed elsewhere stands there too.

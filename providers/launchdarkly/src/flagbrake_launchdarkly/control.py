@@ -92,15 +92,14 @@ class LaunchDarklyControl(FlagControl):
         return self._state(self._flag(key))
 
     def states(self) -> Iterator[FlagState]:
-        """All flags that are not archived."""
+        """All flags that are not archived. One that LaunchDarkly's own SDK could not evaluate is left out."""
         reps = [rep for rep in self._api.flags(whole=True) if self._here in rep.get("environments", {})]
         names = {rep["key"]: names_in(rep, self._here) for rep in reps}
-        for rep in reps:
-            yield self._state(rep, names)
+        return self.readable(lambda rep: self._state(rep, names), reps)
 
     def segments(self) -> Iterator[Segment]:
         """All segments; of a big segment only what its rules say."""
-        return (segment_from_rest(rep, unit=self._kinds.unit).result for rep in self._api.segments())
+        return self.readable(lambda rep: segment_from_rest(rep, unit=self._kinds.unit).result, self._api.segments())
 
     def remarks(self) -> Iterator[Remark]:
         """May the token write here, would a kill be refused, and do the flags name units as agents are named?"""

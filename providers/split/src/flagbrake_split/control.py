@@ -87,20 +87,23 @@ class SplitControl(FlagControl):
     def states(self) -> Iterator[FlagState]:
         """All flags that are configured in this environment. Two lists: definitions, and what is common to them."""
         about = {metadata["name"]: metadata for metadata in self._api.all_metadata()}
-        for definition in self._api.all_definitions():
-            metadata = about.get(definition["name"])
-            if metadata is not None:
-                yield self._state(definition, metadata)
-                continue
+
+        def read(definition: JSON) -> FlagState | None:
+            if definition["name"] in about:
+                return self._state(definition, about[definition["name"]])
             with contextlib.suppress(NotFound):  # created, or deleted, between the two lists
-                yield self.read(definition["name"])
+                return self.read(definition["name"])
+            return None
+
+        return (state for state in self.readable(read, self._api.all_definitions()) if state is not None)
 
     def segments(self) -> Iterator[Segment]:
         """All segments of this environment, with their keys or their rules."""
         for segment in self._api.segments():
             yield translate.segment_from_keys(segment["name"], segment["keys"])
-        for segment in self._api.rule_based_segments():
-            yield translate.segment_from_definition(segment).result
+        yield from self.readable(
+            lambda segment: translate.segment_from_definition(segment).result, self._api.rule_based_segments()
+        )
 
     def remarks(self) -> Iterator[Remark]:
         """How this workspace and environment want to be written to. Nothing is written, so the key's role stays open.

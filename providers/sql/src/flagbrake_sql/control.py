@@ -112,13 +112,7 @@ class SqlControl(FlagControl):
 
     def states(self) -> Iterator[FlagState]:
         """All flags that are not archived. A damaged row is left out with an alarm in the log."""
-        for row in self._store.flags.all():
-            if row.archived:
-                continue
-            try:
-                yield self._state(row)
-            except InvalidInput as error:
-                _log.error("Left out of the list: %s", error)
+        yield from self.readable(self._state, (row for row in self._store.flags.all() if not row.archived))
         own = set(self._store.flags.keys())
         with self._store.db.reading() as conn:
             adopted = self._store.adoption.flags(conn)
@@ -126,11 +120,7 @@ class SqlControl(FlagControl):
 
     def segments(self) -> Iterator[Segment]:
         """All segments. A damaged row is left out with an alarm in the log."""
-        for row in self._store.segments.all():
-            try:
-                yield row.decode()
-            except InvalidInput as error:
-                _log.error("Left out of the list: %s", error)
+        return self.readable(lambda row: row.decode(), self._store.segments.all())
 
     def history(self, key: str, limit: int = 20) -> Iterator[VendorEntry]:
         """The store's audit about a flag, newest first."""

@@ -110,12 +110,11 @@ class UnleashControl(FlagControl):
         names: Mapping[int, str] | None = None
         if any(_asks_segments(document) for document in documents.values()):
             names = self._segment_names()
-        for document in documents.values():
-            yield self._state(document, names, documents)
+        return self.readable(lambda document: self._state(document, names, documents), documents.values())
 
     def segments(self) -> Iterator[Segment]:
         """All segments."""
-        yield from (segment_from(document) for document in self._api.segments())
+        return self.readable(segment_from, self._api.segments())
 
     def spelt(self, flag: Flag) -> Flag:
         """The definition in Unleash's dialect, dealt by its hash."""

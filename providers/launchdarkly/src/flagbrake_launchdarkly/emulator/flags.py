@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
@@ -160,10 +161,9 @@ def _shown_config(flag: Json, config: Json, site: str, name: str, summary: bool)
 
 
 def _summary(flag: Json, config: Json) -> Json:
-    variations: dict[str, Json] = {
-        str(index): {"rules": 0, "nullRules": 0, "targets": 0, "contextTargets": 0}
-        for index in range(len(flag["variations"]))
-    }
+    # A flag that a tester damaged may serve a variation that it does not have.
+    variations: defaultdict[str, Json] = defaultdict(_counts)
+    variations.update({str(index): _counts() for index in range(len(flag["variations"]))})
     for rule in config["rules"]:
         for index in _indices(rule):
             variations[str(index)]["rules"] += 1
@@ -178,6 +178,10 @@ def _summary(flag: Json, config: Json) -> Json:
     if config.get("offVariation") is not None:
         variations[str(config["offVariation"])]["isOff"] = True
     return {"variations": variations, "prerequisites": len(config["prerequisites"])}
+
+
+def _counts() -> Json:
+    return {"rules": 0, "nullRules": 0, "targets": 0, "contextTargets": 0}
 
 
 def _indices(serve: Json) -> set[int]:
