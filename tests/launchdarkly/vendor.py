@@ -20,6 +20,7 @@ from flagbrake_launchdarkly.options import ApiOptions, SdkOptions
 from flagbrake_launchdarkly.provider import LaunchDarklyProvider
 from flagbrake_launchdarkly.translate import flag_to_sdk
 from tests.contract.harnesses import silent
+from tests.support.emulated import Emulated
 from tests.support.waiting import wait_until
 
 ENVIRONMENT: Final = "test"
@@ -28,7 +29,7 @@ _STORY_SEED: Final = 179
 Wrap = Callable[[FeatureProvider], FeatureProvider]
 
 
-class Vendor:
+class Vendor(Emulated):
     """One emulated account, and everything made over it."""
 
     def __init__(self, *, kind: str = "user", **options: Any) -> None:
@@ -176,15 +177,15 @@ def harness(wrap: Wrap = lambda provider: provider, **options: Any) -> Iterator[
         soon = str(int((time.time() + 3600) * 1000))
         control = made.control()
         with Harness(
-            lambda: wrap(made.provider()),
+            lambda: wrap(made.provider(timeout=made.start_timeout)),
             made.put,
             control=control,
             lock=MemoryLock(),
             remove=made.emulator.delete_flag,
             settle=made.settle,
-            break_vendor=made.emulator.stop,
-            restore_vendor=made.emulator.start,
-            make_rejected=lambda: wrap(made.provider(sdk_key="sdk-wrong")),
+            break_vendor=made.away,
+            restore_vendor=made.back,
+            make_rejected=lambda: wrap(made.provider(sdk_key="sdk-wrong", timeout=made.start_timeout)),
             make_hanging=lambda: wrap(made.provider(f"http://127.0.0.1:{port}", timeout=0.5)),
             secrets=(made.emulator.sdk_key(ENVIRONMENT), made.emulator.api_token),
             audited=made.audited,

@@ -17,13 +17,14 @@ from flagbrake_split.sdk_options import SdkOptions
 from flagbrake_split.translate import split_from_flag
 from tests.contract.harnesses import silent
 from tests.split.sdk import definition, no_proxies
+from tests.support.emulated import Emulated
 from tests.support.waiting import wait_until
 
 ENVIRONMENT: Final = "test"
 Wrap = Callable[[FeatureProvider], FeatureProvider]
 
 
-class Vendor:
+class Vendor(Emulated):
     """One emulated account, and everything made over it."""
 
     def __init__(self, **options: Any) -> None:
@@ -104,15 +105,15 @@ def harness(wrap: Wrap = lambda provider: provider, **tools: Any) -> Iterator[Ha
         vendor() as made,
         silent() as port,
         Harness(
-            lambda: wrap(made.provider()),
+            lambda: wrap(made.provider(timeout=made.start_timeout)),
             made.put,
             remove=lambda key: made.emulator.delete(key, ENVIRONMENT),
             settle=made.settle,
             tracked=made.tracked,
             damage=made.damage,
-            break_vendor=made.emulator.stop,
-            restore_vendor=made.emulator.start,
-            make_rejected=lambda: wrap(made.provider(sdk_key="a-wrong-key-of-nobody")),
+            break_vendor=made.away,
+            restore_vendor=made.back,
+            make_rejected=lambda: wrap(made.provider(sdk_key="a-wrong-key-of-nobody", timeout=made.start_timeout)),
             make_hanging=lambda: wrap(made.provider(f"http://127.0.0.1:{port}", timeout=0.5)),
             secrets=(made.emulator.sdk_key(ENVIRONMENT), made.emulator.admin_key),
             patience=15.0,

@@ -71,6 +71,7 @@ class UnleashControl(FlagControl):
         }
     )
     split_resolution: ClassVar[int] = 1000
+    reads_back: ClassVar[bool] = True
 
     def __init__(
         self,
