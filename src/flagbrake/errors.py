@@ -24,6 +24,7 @@
 
     Halted (BaseException)          stop the run: not caught by ``except Exception``
     ToolDenied (Exception)          skip this tool, the run goes on
+    Interrupted (KeyboardInterrupt) Ctrl-C in a kill or restore that is under way: read its receipt
 """
 
 from __future__ import annotations
@@ -190,3 +191,11 @@ class ToolDenied(Exception):
     def __init__(self, kill: Kill, message: str = "") -> None:
         self.kill = kill
         super().__init__(message or f"{kill.scope} is denied: {kill.reason} (by {kill.by}, {kill.id})")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while a kill or restore waited: it is not taken back. ``receipt`` tells what was known by then."""
+
+    def __init__(self, fact: str, *, receipt: KillReceipt | RestoreReceipt, cure: str = "") -> None:
+        self.receipt = receipt
+        super().__init__(f"{fact} Try: {cure}" if cure else fact)

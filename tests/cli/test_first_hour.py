@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -135,23 +136,33 @@ def test_kill_that_nobody_hears(ready: Shell) -> None:
     assert [k["kill"]["scope"] for k in ready.ok("kills", "--json").data["kills"]] != []
 
 
-def test_an_interrupted_kill_says_that_it_may_stand(ready: Shell) -> None:
-    """Ctrl-C while a process that never confirms is waited for: the kill is stored by then, and that is told."""
+def test_an_interrupted_kill_prints_its_receipt(ready: Shell) -> None:
+    """Ctrl-C while a process that never confirms is waited for: it is stored, and who confirmed is known by then."""
     url = f"sqlite:///{ready.folder / 'flagbrake.db'}"
     words = [sys.executable, "-m", "flagbrake", "kill", "agents.refunds", "--reason", "x", "--wait", "60"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with open_store(url, project="default", environment="development") as store:
-        deaf = Presence(store, name="deaf", beat=0.2)
+        keen, deaf = Presence(store, name="keen", beat=0.2), Presence(store, name="deaf", beat=0.2)
+        keen.start()
         deaf.start()
-        kill = subprocess.Popen(words, cwd=ready.folder, env=ready.environment, stderr=subprocess.PIPE, text=True)
+        kill = subprocess.Popen(words, cwd=ready.folder, env=ready.environment, **streams)
         try:
             wait_until(lambda: store.kills.read().kills, timeout=30, why="the kill is stored")
+            keen.applied(store.kills.read().epoch, datetime.now(UTC))
+            wait_until(lambda: max(p.epoch for p in store.processes.live()) > 0, why="one has confirmed")
             kill.send_signal(signal.SIGINT)
-            assert "Interrupted: it may be done already" in kill.communicate(timeout=30)[1]
-            assert kill.returncode == 130
+            out, err = kill.communicate(timeout=30)
         finally:
             kill.kill()
             kill.communicate()
+            keen.leave()
             deaf.leave()
+    assert kill.returncode == 130
+    assert "lane store: took it" in out
+    assert "confirmed by 1/2 live processes" in out
+    assert "missing: deaf (" in out
+    assert "Interrupted. The kill of flag:agents.refunds is stored in development" in err
+    assert "Missing: deaf (" in err
 
 
 def test_a_repeated_kill_adds_nothing(ready: Shell) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from flagbrake.control.hearing import ALIVE, Listeners
 from flagbrake.errors import Conflict, LockBusy, NotFound
 from flagbrake.model.change import intended
 from flagbrake.model.codec import flag_from_data, flag_to_data
@@ -15,9 +17,10 @@ from flagbrake.model.kill import Kill, KillSnapshot
 from flagbrake.model.state import Archive, Capability, Change, FlagState, Replace, Support
 from flagbrake.model.values import FlagKind
 from flagbrake.ports.control import FlagControl
-from flagbrake.ports.kills import KillLane
+from flagbrake.ports.kills import KillLane, Process
 from flagbrake.ports.lock import Lease, Lock
 from flagbrake.ports.notify import Notice, Notifier
+from tests.support.waiting import wait_until
 
 Reaction = Callable[[Change], None]
 
@@ -213,3 +216,23 @@ def raising(error: Exception) -> Callable[..., None]:
         raise error
 
     return fail
+
+
+class Rung(Listeners):
+    """Listeners of a store; Ctrl-C is pressed once a command waits for them and something is so."""
+
+    def __init__(self, listeners: Listeners, ready: Callable[[], object]) -> None:
+        self._listeners = listeners
+        self._waits = threading.Event()
+        self.thread = threading.Thread(target=self._press, args=(ready,))
+        self.thread.start()
+
+    def live(self, within: float = ALIVE, *, applied: int | None = None) -> Sequence[Process]:
+        if applied is not None:
+            self._waits.set()
+        return self._listeners.live(within, applied=applied)
+
+    def _press(self, ready: Callable[[], object]) -> None:
+        self._waits.wait(30)
+        wait_until(ready)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

@@ -10,6 +10,7 @@ import pytest
 
 from flagbrake.errors import (
     Conflict,
+    Interrupted,
     InvalidInput,
     KillUnheard,
     NotAllowed,
@@ -24,7 +25,7 @@ from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration
 from flagbrake.model.receipt import Took
 from flagbrake.model.state import Archive, SetDistribution, SetOn, SetTargets
-from tests.control.doubles import MemoryLane, TableControl, agent_flag, raising
+from tests.control.doubles import MemoryLane, Rung, TableControl, agent_flag, raising
 
 KEY = "agents.refunds"
 WHY = {"by": "bob", "reason": "fixed in v3"}
@@ -377,6 +378,18 @@ def test_a_restore_that_not_everybody_confirmed(heard):
     with pytest.raises(KillUnheard, match=r"is lifted.*Missing: stuck"):
         switch.restore(KEY, wait=0.3, **WHY)
     assert heard.store.kills.read().kills == ()
+
+
+def test_ctrl_c_ends_the_waiting_for_those_who_do_not_confirm(heard):
+    """It is lifted; who has not confirmed by then is told."""
+    killed(heard)
+    heard.listen("stuck", deaf=True)
+    store = heard.store
+    rung = Rung(store.processes, lambda: any(p.epoch == store.kills.read().epoch for p in store.processes.live()))
+    with pytest.raises(Interrupted, match=r"is lifted.*Missing: stuck \(") as interrupt:
+        heard.switch(listeners=rung).restore(KEY, wait=30, **WHY)
+    rung.thread.join()
+    assert interrupt.value.receipt.hearing.interrupted
 
 
 # --- standing and expiry -------------------------------------------------------------------------------

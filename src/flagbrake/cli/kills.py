@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flagbrake.cli.output import age
-from flagbrake.errors import InvalidInput, KillFailed, KillUnheard, RestoreIncomplete
+from flagbrake.errors import Interrupted, InvalidInput, KillFailed, KillUnheard, RestoreIncomplete
 from flagbrake.model.kill import KillMode, OnExpiry
 from flagbrake.model.reading import reading
 from flagbrake.model.receipt import KillReceipt, LaneResult, RestoreReceipt, Took
@@ -132,16 +132,24 @@ def _telling(session: Session) -> Iterator[None]:
     """A kill or restore that is no success still tells what each lane said and who confirmed."""
     try:
         yield
+    except Interrupted as interrupt:
+        _show_receipt(session, interrupt.receipt)
+        session.out.warn(f"Interrupted. {interrupt}")
+        raise
     except KeyboardInterrupt:
         session.out.warn("Interrupted: it may be done already, and may still be. Try: flagbrake kills")
         raise
     except (KillFailed, KillUnheard, RestoreIncomplete) as error:
         if error.receipt is not None:
-            _show_lanes(session, error.receipt.lanes)
-            if error.receipt.hearing.live:
-                session.out.line(f"  confirmed by {error.receipt.hearing}")
-            session.out.data(receipt=_data(error.receipt))
+            _show_receipt(session, error.receipt)
         raise
+
+
+def _show_receipt(session: Session, receipt: KillReceipt | RestoreReceipt) -> None:
+    _show_lanes(session, receipt.lanes)
+    if receipt.hearing.live:
+        session.out.line(f"  confirmed by {receipt.hearing}")
+    session.out.data(receipt=_data(receipt))
 
 
 def _show_preview(session: Session, preview: Any) -> None:

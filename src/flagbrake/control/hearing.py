@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -79,43 +80,75 @@ def hear(
     """Wait until every live process has applied ``epoch``, at most ``wait`` seconds.
 
     Processes that appear meanwhile are waited for too. One that a kill ended has heard it. One that stops
-    beating without leaving stays missing: it may be cut off from the store and still be at work.
+    beating without leaving stays missing: it may be cut off from the store and still be at work. Ctrl-C ends
+    the waiting and is told as ``interrupted``: who has confirmed by then is what the operator asks next.
     """
-    start = clock.monotonic()
-    seen = {process.id: process for process in before}
-    left: dict[str, Process] = {}
-    fault = ""
-    pause, longest = _PAUSES
-    bell = threading.Event()
-    while True:
-        elapsed = clock.monotonic() - start
-        try:
-            # Whoever was alive at the start is looked at to the end, even when it goes silent meanwhile.
-            now = {p.id: p for p in look(listeners, environment, within=ALIVE + elapsed, applied=epoch)}
-        except Exception as error:  # noqa: BLE001 - it is stored already: what cannot be learnt is unknown
-            fault = str(error) or type(error).__name__
-        else:
-            fault = ""
-            left |= {i: p for i, p in seen.items() if i not in now}
-            seen = now
-            if all(p.epoch >= epoch for p in seen.values()):
-                break
-        if elapsed >= wait:
-            break
-        bell.wait(min(pause, max(0.0, wait - elapsed)))
-        pause = min(pause * 1.5, longest)
-    waited = (clock.monotonic() - start) * 1000
-    if fault:
-        _log.error("acknowledgements could not be read: %s", fault)
-        return Hearing(known=False, detail=fault, waited_ms=waited)
-    live = sorted(seen.values(), key=name_of)
+    roll = _Roll(listeners, environment, epoch, clock, before)
+    interrupted = False
+    try:
+        roll.call(wait)
+    except KeyboardInterrupt:
+        interrupted = True
+        with contextlib.suppress(KeyboardInterrupt):
+            roll.look()  # whoever confirmed since the last look
+    waited = roll.elapsed * 1000
+    if roll.fault:
+        _log.error("acknowledgements could not be read: %s", roll.fault)
+        return Hearing(known=False, detail=roll.fault, waited_ms=waited, interrupted=interrupted)
+    live = sorted(roll.seen.values(), key=name_of)
     return Hearing(
         live=tuple(name_of(p) for p in live),
         applied=tuple(Ack(name_of(p), _ms(p, since)) for p in live if p.epoch >= epoch),
         missing=tuple(name_of(p) for p in live if p.epoch < epoch),
-        left=tuple(sorted(name_of(p) for p in left.values())),
+        left=tuple(sorted(name_of(p) for p in roll.left.values())),
         waited_ms=waited,
+        interrupted=interrupted,
     )
+
+
+class _Roll:
+    """The processes that are waited for, as they were seen last."""
+
+    def __init__(
+        self, listeners: Listeners, environment: str, epoch: int, clock: Clock, before: Sequence[Process]
+    ) -> None:
+        self._listeners = listeners
+        self._environment = environment
+        self._epoch = epoch
+        self._clock = clock
+        self._start = clock.monotonic()
+        self.seen = {process.id: process for process in before}
+        self.left: dict[str, Process] = {}
+        self.fault = "nobody was asked yet"
+
+    @property
+    def elapsed(self) -> float:
+        return self._clock.monotonic() - self._start
+
+    def call(self, wait: float) -> None:
+        """Look until everybody has applied it, at most ``wait`` seconds."""
+        pause, longest = _PAUSES
+        bell = threading.Event()
+        while True:
+            elapsed = self.elapsed
+            if self.look() or elapsed >= wait:
+                return
+            bell.wait(min(pause, max(0.0, wait - elapsed)))
+            pause = min(pause * 1.5, longest)
+
+    def look(self) -> bool:
+        """Ask the store once; true if everybody has applied it."""
+        # Whoever was alive at the start is looked at to the end, even when it goes silent meanwhile.
+        within = ALIVE + self.elapsed
+        try:
+            now = {p.id: p for p in look(self._listeners, self._environment, within=within, applied=self._epoch)}
+        except Exception as error:  # noqa: BLE001 - it is stored already: what cannot be learnt is unknown
+            self.fault = str(error) or type(error).__name__
+            return False
+        self.fault = ""
+        self.left |= {i: p for i, p in self.seen.items() if i not in now}
+        self.seen = now
+        return all(p.epoch >= self._epoch for p in now.values())
 
 
 def unreported(plane: Plane) -> Hearing:

@@ -16,7 +16,7 @@ from flagbrake.control.hearing import hear, look, unreported
 from flagbrake.control.lanes import Fanout, LaneOutcome, put
 from flagbrake.control.notices import Telling
 from flagbrake.control.plane import Plane, Survey, log, reason_of
-from flagbrake.errors import FlagbrakeError, InvalidInput, KillFailed, KillUnheard, Unavailable
+from flagbrake.errors import FlagbrakeError, Interrupted, InvalidInput, KillFailed, KillUnheard, Unavailable
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.receipt import Covered, Hearing, KillReceipt, LaneResult, Took
 from flagbrake.ports.kills import Process
@@ -57,11 +57,9 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
     kills = tuple(already.get(k.id, k) for k in kills)
     main = kills[0]
     act = _Act(plane, target, kills)
-    hearing = act.hear(since, order.wait)
-    outcomes = act.fanout.outcomes()
+    hearing, outcomes, survey = act.learn(since, order.wait)
     stored = _stored(kills, outcomes)
     doubts += tuple(f"{k.scope} was not killed along" for k in kills[1:] if k.id not in stored)
-    survey = act.survey()
     flags = covered(main.scope, survey.catalogue)
     lanes = tuple(outcome.result for outcome in outcomes)
     receipt = KillReceipt(
@@ -77,9 +75,15 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
         + _of_lanes(lanes),
     )
     failed = main.id not in stored
-    receipt = _recorded(plane, receipt, survey, failed=failed)
     error = _error(receipt, order, failed=failed)
-    receipt = act.told(receipt, error)
+    try:
+        receipt = _recorded(plane, receipt, survey, failed=failed)
+        receipt = act.told(receipt, error)
+    except KeyboardInterrupt:
+        act.interrupted = True
+    if act.interrupted:
+        fact, cure = (error.fact, error.cure) if error else (f"The kill of {main.scope} is stored {_where(plane)}.", "")
+        raise Interrupted(fact, cure=cure, receipt=receipt)
     if error is not None:
         error.receipt = receipt
         raise error
@@ -87,7 +91,7 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
 
 
 class _Act:
-    """A kill under way."""
+    """A kill under way. Ctrl-C ends its waiting, not what was begun."""
 
     def __init__(self, plane: Plane, target: Target, kills: tuple[Kill, ...]) -> None:
         self.plane = plane
@@ -97,31 +101,55 @@ class _Act:
         self._before = Job("listeners-before", lambda: look(plane.listeners, plane.environment))
         self.fanout = Fanout(plane.lanes, kills, put, deadline=plane.deadlines.lane)
         self._survey: Job[Survey] | None = None
+        self._hearing: Hearing | None = None
         self._telling: list[Telling] = []
+        self.interrupted = False
 
-    def hear(self, since: datetime, wait: float) -> Hearing:
+    def learn(self, since: datetime, wait: float) -> tuple[Hearing, tuple[LaneOutcome, ...], Survey]:
+        """What became of it, waited for; after Ctrl-C as it is known by then."""
+        try:
+            return self._learn(since, wait)
+        except KeyboardInterrupt:
+            self._hurry()
+            return self._learn(since, wait)
+
+    def _learn(self, since: datetime, wait: float) -> tuple[Hearing, tuple[LaneOutcome, ...], Survey]:
+        self._hearing = self._hearing or self._hear(since, wait)
+        return self._hearing, self.fanout.outcomes(), self._surveyed()
+
+    def _hurry(self) -> None:
+        self.interrupted = True
+        self.fanout.hurry()
+
+    def _hear(self, since: datetime, wait: float) -> Hearing:
         """Wait for the lane that is acknowledged, and only for that, then for the acknowledgements."""
         plane, main = self.plane, self.kills[0]
         lane = plane.main_lane.name if plane.main_lane is not None else plane.acknowledged_in
         outcome = self.fanout.outcome(lane)
         # Only now, so that reading many flags does not slow the writing of the kill.
-        self._survey = Job("survey", lambda: look_around(plane, self._target))
+        self._survey = self._survey or Job("survey", lambda: look_around(plane, self._target))
         if outcome is None or main.id not in outcome.done:
             why = outcome.result.detail if outcome is not None else "there is no such lane"
             return Hearing(known=False, detail=f"the lane '{lane}' did not take it: {why}")
-        self._tell("kill", f"{main.scope} is killed ({main.mode.value}) {_where(plane)} by {main.by}: {main.reason}")
+        if not self._telling:
+            self._tell(
+                "kill", f"{main.scope} is killed ({main.mode.value}) {_where(plane)} by {main.by}: {main.reason}"
+            )
         if not plane.acknowledged_in:
             return unreported(plane)
         epoch = max(taken.epoch for taken in outcome.done.values())
-        return hear(
+        hearing = hear(
             plane.listeners,
             plane.environment,
             epoch=epoch,
             since=since,
-            wait=wait,
+            wait=0.0 if self.interrupted else wait,
             clock=plane.clock,
             before=self._listening_before(),
         )
+        if hearing.interrupted:
+            self._hurry()
+        return hearing
 
     def _listening_before(self) -> list[Process]:
         try:
@@ -129,12 +157,12 @@ class _Act:
         except Exception:  # noqa: BLE001 - a broken table of listeners keeps no kill from being made
             return []  # hearing tells itself when the listeners cannot be read
 
-    def survey(self) -> Survey:
+    def _surveyed(self) -> Survey:
         """What was read beside the kill, or what was known before it."""
         assert self._survey is not None
         known = self._target.survey
         try:
-            return self._survey.result(within=self.plane.deadlines.flags)
+            return self._survey.result(within=0.0 if self.interrupted else self.plane.deadlines.flags)
         except Exception as error:  # noqa: BLE001 - it only describes the kill
             return replace(known, fault=reason_of(error))
 

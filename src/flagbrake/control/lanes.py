@@ -42,6 +42,11 @@ class Fanout:
         self._deadline = deadline
         self._kills = kills
         self._running = [(lane, *self._start(lane, deed)) for lane in lanes]
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Wait for no lane any more: what has not answered by now is pending."""
+        self._hurried = True
 
     def _start(self, lane: KillLane, deed: Deed) -> tuple[_Progress, Job[None]]:
         progress, end = _Progress(), time.monotonic() + self._deadline
@@ -63,10 +68,10 @@ class Fanout:
     def _outcome(self, lane: KillLane, progress: _Progress, job: Job[None]) -> LaneOutcome:
         took, detail, ms = Took.TOOK, "", None
         try:
-            job.result(within=self._deadline + GRACE)
+            job.result(within=0.0 if self._hurried else self._deadline + GRACE)
             ms = job.ms
         except Overdue:
-            took, detail = Took.PENDING, f"no answer within {self._deadline:g} s"
+            took, detail = Took.PENDING, "no answer yet" if self._hurried else f"no answer within {self._deadline:g} s"
         except (Unavailable, RetryLater) as error:
             took, detail = Took.PENDING, str(error)
         except FlagbrakeError as error:

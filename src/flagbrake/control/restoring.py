@@ -15,6 +15,7 @@ from flagbrake.control.prior import Prior, difference
 from flagbrake.errors import (
     Conflict,
     FlagbrakeError,
+    Interrupted,
     InvalidInput,
     KillUnheard,
     NotFound,
@@ -73,6 +74,9 @@ def restore(plane: Plane, wish: Wish) -> RestoreReceipt:
     receipt = _recorded(plane, receipt, wish)
     error = _error(receipt, standing, pending)
     receipt = _told(plane, receipt, wish, error)
+    if receipt.hearing.interrupted:
+        fact, cure = (error.fact, error.cure) if error else (f"The kill of {kills[0].scope} is lifted.", "")
+        raise Interrupted(fact, cure=cure, receipt=receipt)
     if error is not None:
         error.receipt = receipt
         raise error

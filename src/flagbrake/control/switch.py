@@ -170,6 +170,7 @@ class KillSwitch:
             KillFailed: no durable lane took it; carries the receipt.
             KillUnheard: it is stored, but nobody listens, or not everybody confirmed, or it could not be
                 checked whether the scope exists; carries the receipt.
+            Interrupted: Ctrl-C ended the waiting; carries the receipt as far as it was known.
         """
         order = killing.Order(target, by, reason, mode, serve, expires_in, on_expiry, with_dependents, arm, wait)
         return killing.kill(self.plane, order)
@@ -201,6 +202,7 @@ class KillSwitch:
                 Nothing was lifted.
             RestoreIncomplete: a lane still holds it, so it still stands; repeat. Carries the receipt.
             KillUnheard: it is lifted, but not every live process confirmed. Carries the receipt.
+            Interrupted: Ctrl-C ended the waiting for those; carries the receipt as far as it was known.
             FlagbrakeError: a flag or the audit could not be read or written. Nothing was lifted.
         """
         return restoring.restore(self.plane, restoring.Wish(target, by, reason, lift_only, overwrite, wait))

@@ -50,7 +50,8 @@ class Hearing:
 
     ``left`` are processes that ended while they were waited for. ``known`` is False when the
     acknowledgements could not be read: then nobody knows who heard. ``reported`` is False where no process
-    could report: kills of vendor flags are read by processes, and none of them answers.
+    could report: kills of vendor flags are read by processes, and none of them answers. ``interrupted`` when
+    Ctrl-C ended the waiting: then it is what was known by then.
     """
 
     live: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class Hearing:
     known: bool = True
     detail: str = ""
     reported: bool = True
+    interrupted: bool = False
 
     @property
     def complete(self) -> bool:
