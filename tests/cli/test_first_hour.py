@@ -165,6 +165,25 @@ def test_an_interrupted_kill_prints_its_receipt(ready: Shell) -> None:
     assert "Missing: deaf (" in err
 
 
+def test_an_engine_prints_what_happens_as_it_happens(ready: Shell) -> None:
+    """One line, at once and into a pipe too: when, which rollout, what, why."""
+    words = [sys.executable, "-m", "flagbrake", "engine"]
+    log = ready.folder / "engine.log"
+    with log.open("w") as out:
+        engine = subprocess.Popen(words, cwd=ready.folder, env=ready.environment, stdout=out)
+        try:
+            wait_until(lambda: "Ticking every" in log.read_text(), timeout=30)
+            said = ready("rollout", "start", "agents.refunds", "v2", "--steps", "50,100", "--json")
+            wait_until(lambda: "rollout-step" in log.read_text(), timeout=30)
+        finally:
+            engine.terminate()
+            engine.wait(30)
+    news = [line for line in log.read_text().splitlines() if " rollout-" in line]
+    assert len(news) == 1
+    assert f" UTC  agents.refunds {said.data['rollout']}  rollout-step  " in news[0]
+    assert "50 %" in news[0]
+
+
 def test_a_repeated_kill_adds_nothing(ready: Shell) -> None:
     """Who kills again in a hurry gets the kill that stands, told as such; one restore ends it."""
     first = ready.ok("kill", "agents.refunds", "--reason", "a", "--arm", "--json").data["receipt"]["kills"][0]

@@ -58,6 +58,19 @@ def test_a_worse_version_is_rolled_back_and_the_reason_is_plain(bench: Bench):
     assert "v2 fails 40.0 %, v1 2.2 %: rolled back" in rollback[0].text
 
 
+def test_who_watches_an_engine_hears_what_happens_and_nothing_else(bench: Bench):
+    """Once for each event, when it is saved; a tick in which nothing happens tells nothing."""
+    heard: list[tuple[str, str, str]] = []
+    started = bench.service.start(bench.plan(10, 100), by="ana", here=True)
+    bench.engine.told = lambda flag, rollout, event: heard.append((flag, rollout, event.kind))
+    bench.engine.tick()
+    assert heard == [(FLAG, started.id, "step")]
+    bench.engine.tick()
+    assert len(heard) == 1
+    bench.pass_time(120, traffic=lambda: bench.record(v1=(90, 2), v2=(10, 4)))
+    assert [kind for _, _, kind in heard if kind != "window"] == ["step", "rolling-back", "rolled-back"]
+
+
 def test_two_splits_are_never_pooled(bench: Bench):
     """A window counts only runs of its own revision: an agent that has not seen the step yet is left out."""
     bench.service.start(bench.plan(10, 100), by="ana", here=True)

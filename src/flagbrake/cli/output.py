@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -30,6 +31,13 @@ class Output:
         """One line for people."""
         if not self.as_json:
             self.console.print(text, style=style, markup=False)
+
+    def news(self, text: str) -> None:
+        """One line for people, at once, from a command that goes on whether anybody still reads it or not."""
+        if not self.as_json:
+            with contextlib.suppress(OSError):
+                sys.stdout.write(f"{text}\n")
+                sys.stdout.flush()
 
     def warn(self, text: str) -> None:
         """One line on stderr, in both modes."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flagbrake.cli.session import Session
     from flagbrake.model.flag import Flag
     from flagbrake.rollout.service import RolloutStatus
+    from flagbrake.store.rollouts import RolloutEvent
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -152,7 +153,7 @@ def engine(
     """Drive all rollouts of this environment until stopped. Run as many as you like: one leads, the rest stand by."""
     session: Session = context.obj
     session.say_where()
-    session.out.line(f"Ticking every {session.plane.config.engine_interval:g} s; Ctrl-C stops.")
+    session.out.news(f"Ticking every {session.plane.config.engine_interval:g} s; Ctrl-C stops.")
     _loop(session, ticks)
 
 
@@ -160,7 +161,16 @@ def _loop(session: Session, ticks: int | None, *, until: str | None = None) -> N
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    session.plane.drive(stop, ticks=ticks, until=until)
+
+    def told(flag: str, rollout: str, event: RolloutEvent) -> None:
+        # The judge counts in windows: a line for each would bury what it decided.
+        if event.kind != "window":
+            by = "" if event.by == "engine" else f"  (by {event.by})"
+            session.out.news(
+                f"{event.at:%Y-%m-%d %H:%M:%S} UTC  {flag} {rollout}  rollout-{event.kind}  {event.message}{by}"
+            )
+
+    session.plane.drive(stop, ticks=ticks, until=until, told=told)
 
 
 def _follow(session: Session, one: RolloutStatus) -> RolloutStatus:

@@ -83,12 +83,18 @@ class Ticked:
     error: str = ""
 
 
+#: What hears of each event of a rollout once it is saved: the flag, the rollout's id, the event.
+Told = Callable[[str, str, RolloutEvent], None]
+
+
 class Engine:
     """Drives all rollouts of one store; any number of engines may run at once.
 
     ``sources`` are the metric sources by name, ``manifest`` returns the declarations (whose scopes say which
-    kills cover a flag).
+    kills cover a flag). ``told`` may be set: it hears of every event that this engine saves.
     """
+
+    told: Told | None = None
 
     def __init__(
         self,
@@ -316,6 +322,9 @@ class _Visit:
                 if event.kind not in _NOT_AUDITED:
                     self._audit(conn, event)
         self.state = state
+        if self.engine.told is not None:
+            for row in rows:
+                self.engine.told(self.plan.flag, self.row.id, row)
 
     def _audit(self, conn: Any, event: Event) -> None:
         self.store.audit.append(

@@ -32,7 +32,7 @@ from flagbrake.store import Store, open_store
 from flagbrake.wiring.settings import adapter_of, adapter_settings, configuration, declared
 
 if TYPE_CHECKING:
-    from flagbrake.rollout.engine import Engine
+    from flagbrake.rollout.engine import Engine, Told
     from flagbrake.rollout.service import RolloutService
     from flagbrake.rollout.watchdog import Watchdog
     from flagbrake.store.audit import AuditEntry
@@ -214,14 +214,18 @@ class ControlPlane:
 
         return Watchdog(self.store, notifiers=self.notifiers, silent_after=self.config.engine_silent_after)
 
-    def drive(self, stop: threading.Event, *, ticks: int | None = None, until: str | None = None) -> None:
+    def drive(
+        self, stop: threading.Event, *, ticks: int | None = None, until: str | None = None, told: Told | None = None
+    ) -> None:
         """Be the engine, and finish what lanes and expiries have left over.
 
         Args:
             stop: ends it.
             ticks: ends it after so many.
             until: ends it when this rollout is over.
+            told: hears of what happens in each rollout.
         """
+        self.engine.told = told
         done = itertools.count(1)
 
         def over() -> bool:
