@@ -18,7 +18,7 @@ from flagbrake.control.notices import Telling
 from flagbrake.control.plane import Plane, Survey, log, reason_of
 from flagbrake.errors import FlagbrakeError, Interrupted, InvalidInput, KillFailed, KillUnheard, Unavailable
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
-from flagbrake.model.receipt import Covered, Hearing, KillReceipt, LaneResult, Took
+from flagbrake.model.receipt import Covered, Hearing, KillReceipt, Took
 from flagbrake.ports.kills import Process
 
 
@@ -70,9 +70,7 @@ def kill(plane: Plane, order: Order) -> KillReceipt:
         hearing=hearing,
         covered=flags,
         doubts=doubts,
-        warnings=_told_already(already)
-        + warnings(target, flags, survey, named=main.serve is not None)
-        + _of_lanes(lanes),
+        warnings=_told_already(already) + warnings(target, flags, survey, named=main.serve is not None),
     )
     failed = main.id not in stored
     error = _error(receipt, order, failed=failed)
@@ -321,10 +319,6 @@ def warnings(target: Target, flags: tuple[Covered, ...], survey: Survey, *, name
     if survey.fault:
         found.append(f"The flags could not all be read, so the list of covered flags may be short: {survey.fault}")
     return tuple(found)
-
-
-def _of_lanes(lanes: tuple[LaneResult, ...]) -> tuple[str, ...]:
-    return tuple(f"The lane {r.told}" for r in lanes if r.took is not Took.TOOK)
 
 
 #: So many flags are named one by one in warnings.

@@ -139,7 +139,7 @@ class KillReceipt:
     """What became of a kill.
 
     ``kills`` holds the kill itself first, then those of dependents. ``doubts`` are facts that keep this
-    from being a success; ``warnings`` are not.
+    from being a success; ``warnings`` are not. What each lane made of it stands in ``lanes`` alone.
     """
 
     environment: str
