@@ -21,6 +21,8 @@ FILE: Final = "flagbrake.toml"
 ADMIN_FILE: Final = "flagbrake.admin.toml"
 #: Where flags live when nothing is configured.
 DEFAULT_STORE: Final = "sqlite:///flagbrake.db"
+#: The cure of a file that is there and does not open.
+_READABLE: Final = "a file that this user may read"
 
 _TOP: Final = {
     "use": "the provider that answers: sql, launchdarkly, split, unleash or an in-house adapter",
@@ -117,7 +119,11 @@ class Config:
                 try:
                     return file.read_text(encoding="utf-8").strip()
                 except OSError as error:
-                    raise ConfigError(f"{where}: {file} cannot be read ({error.strerror}).") from error
+                    gone = isinstance(error, FileNotFoundError)
+                    cure = "put the secret in that file, or name another" if gone else _READABLE
+                    raise ConfigError(f"{where}: {file} cannot be read ({error.strerror}).", cure=cure) from error
+                except UnicodeDecodeError as error:
+                    raise ConfigError(f"{where}: {file} is not text.", cure="the secret alone, as text") from error
             case _:
                 return value
 
@@ -194,7 +200,7 @@ def _read(source: str | Path | Mapping[str, Any] | None) -> tuple[Path | None, d
     except FileNotFoundError:
         raise ConfigError(f"No configuration file {path}.", cure="flagbrake init, or another --config") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from error
+        raise ConfigError(f"{path} cannot be read ({error.strerror}).", cure=_READABLE) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.", cure="mend that line") from error
 

@@ -84,8 +84,17 @@ def test_secrets_are_references(settings, monkeypatch: pytest.MonkeyPatch, tmp_p
     found = configuration()
     assert found.database() == "postgresql://u:hush@h/d"
     assert "hush" not in repr(found)
-    (tmp_path / "secret").write_text("postgresql://u:file-hush@h/d\n")
     settings('[store]\nurl = { file = "secret" }')
+    with pytest.raises(ConfigError, match=r"secret cannot be read \(No such file.*Try: put the secret in that file"):
+        configuration().database()
+    (tmp_path / "secret").mkdir()
+    with pytest.raises(ConfigError, match=r"secret cannot be read \(Is a directory.*Try: a file that"):
+        configuration().database()
+    (tmp_path / "secret").rmdir()
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"secret is not text\. Try: the secret alone"):
+        configuration().database()
+    (tmp_path / "secret").write_text("postgresql://u:file-hush@h/d\n")
     assert configuration().database() == "postgresql://u:file-hush@h/d"
 
 
