@@ -278,7 +278,7 @@ def test_a_second_start_looks_at_once(tmp_path: Path) -> None:
     file = tmp_path / "flags.yaml"
     provider = local(file, refresh=600.0, timeout=0.5)
     try:
-        with pytest.raises(ProviderNotReadyError):
+        with pytest.raises(ProviderNotReadyError, match=r"Try: make or mend the file .*flags\.yaml, or name"):
             provider.initialize(EvaluationContext())
         file.write_text("- model: {treatment: one}")
         provider.initialize(EvaluationContext())

@@ -396,7 +396,7 @@ def test_a_second_start_looks_at_once(own: OwnRedis) -> None:
     """A start that failed, made again: Redis is asked now, and not after the pause."""
     made = provider(own, timeout=0.5, reconnect_delay=600.0, reconnect_max=600.0)
     try:
-        with pytest.raises(ProviderNotReadyError):
+        with pytest.raises(ProviderNotReadyError, match=r"No flags from Redis .* Try: look whether Redis is running"):
             made.initialize(EvaluationContext())
         Synchronizer(own).put("model", "two")
         made.initialize(EvaluationContext())

@@ -126,6 +126,10 @@ class SdkProvider(FlagProvider):
         """Where data was waited for, for the message of a start without any."""
         return self.vendor
 
+    def way_out(self) -> str:
+        """What an operator does when no data came from :meth:`source`; the cure of that message."""
+        return "look whether its address is reachable from here"
+
     # --- what an adapter says, from the SDK's threads -------------------------------------------------------
 
     def data_flows(self) -> None:
@@ -211,8 +215,7 @@ class SdkProvider(FlagProvider):
             if self._refused:
                 raise NotAllowed(f"{trouble}.", cure=self.right_key)
         why = f"yet: {trouble}" if trouble else f"after {self._timeout:g} s"
-        cure = "look whether its address is reachable from here"
-        raise VendorUnavailable(f"No flags from {self.source()} {why}; it is tried on.", cure=cure)
+        raise VendorUnavailable(f"No flags from {self.source()} {why}; it is tried on.", cure=self.way_out())
 
     def stop(self) -> None:
         """Disconnect; nothing is told from now on."""

@@ -201,6 +201,12 @@ class LaunchDarklyProvider(SdkProvider):
         """LaunchDarkly, or the files that stand for it."""
         return ", ".join(self.options.files) if self.options.mode is Mode.FILE else self.vendor
 
+    def way_out(self) -> str:
+        """Files are made or mended, an address is looked for."""
+        if self.options.mode is Mode.FILE:
+            return "make or mend the file, or name others in [launchdarkly] files"
+        return super().way_out()
+
     def hurry(self) -> None:
         """Try again now, if a pause after a refusal is under way."""
         if self._connection is not None:

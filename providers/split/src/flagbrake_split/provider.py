@@ -162,6 +162,14 @@ class SplitProvider(SdkProvider):
         """Split, or what stands for it."""
         return {Mode.LOCALHOST: self.options.file, Mode.REDIS: "Redis"}.get(self.options.mode, self.vendor)
 
+    def way_out(self) -> str:
+        """Where the data should have come from decides what to look at."""
+        if self.options.mode is Mode.LOCALHOST:
+            return f"make or mend the file {self.options.file}, or name another in [split] file"
+        if self.options.mode is Mode.REDIS:
+            return "look whether Redis is running where redis_url says, and the Split Synchronizer fills it"
+        return super().way_out()
+
     def hurry(self) -> None:
         """Try again now, if a pause is under way."""
         if self._connection is not None:
