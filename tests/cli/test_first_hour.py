@@ -136,6 +136,13 @@ def test_kill_that_nobody_hears(ready: Shell) -> None:
     assert [k["kill"]["scope"] for k in ready.ok("kills", "--json").data["kills"]] != []
 
 
+def test_one_is_one(ready: Shell) -> None:
+    """One user, one flag: what is counted is spelt as it is read."""
+    ready.ok("flag", "target", "agents.refunds", "v2", "ann")
+    assert "target 1 user -> v2" in ready.ok("flag", "show", "agents.refunds").out
+    assert "1 flag, 1 declaration" in ready("doctor").out
+
+
 def test_an_interrupted_kill_prints_its_receipt(ready: Shell) -> None:
     """Ctrl-C while a process that never confirms is waited for: it is stored, and who confirmed is known by then."""
     url = f"sqlite:///{ready.folder / 'flagbrake.db'}"

@@ -18,6 +18,7 @@ from flagbrake.model.kill import Kill, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration, Manifest, ScopeAttribute
 from flagbrake.model.state import Archive, Create, SetDistribution, SetOn, SetTargets
 from flagbrake.model.values import percent_of
+from flagbrake.model.words import counted
 
 if TYPE_CHECKING:
     from flagbrake.cli.session import Session
@@ -73,9 +74,9 @@ def show(context: typer.Context, key: Key) -> None:
         ("variant", "value"), [(name, value or "the caller's default") for name, value in values.items()], empty=""
     )
     for targets in flag.targets:
-        out.line(f"  target {len(targets.keys)} {targets.kind}(s) -> {targets.variant}")
+        out.line(f"  target {counted(len(targets.keys), targets.kind)} -> {targets.variant}")
     for rule in flag.rules:
-        out.line(f"  rule {rule.id}: {len(rule.clauses)} clause(s) -> {serve_text(rule.serve)}")
+        out.line(f"  rule {rule.id}: {counted(len(rule.clauses), 'clause')} -> {serve_text(rule.serve)}")
     for needed in flag.prerequisites:
         out.line(f"  needs {needed.flag} = {' or '.join(needed.variants)}")
     out.line(f"  serves {serve_text(flag.default)}; off serves {flag.off_variant or 'what the caller passes in'}")
@@ -214,7 +215,7 @@ def target(
     if not remove:
         kept[variant] = kept.get(variant, ()) + tuple(named)
     targets = (*(Targets(name, keys) for name, keys in kept.items() if keys), *others)
-    session.confirm(f"target {len(named)} on {key}")
+    session.confirm(f"target {counted(len(named), 'user')} on {key}")
     session.plane.writer.apply(SetTargets(key, targets), by=session.by, reason=reason, expected=before.version)
     done = "no longer targeted" if remove else f"get {variant}"
     session.out.line(f"{session.plane.config.environment}: {key}: {', '.join(named)} {done}")

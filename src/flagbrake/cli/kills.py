@@ -14,6 +14,7 @@ from flagbrake.errors import Interrupted, InvalidInput, KillFailed, KillUnheard,
 from flagbrake.model.kill import KillMode, OnExpiry
 from flagbrake.model.reading import reading
 from flagbrake.model.receipt import KillReceipt, LaneResult, RestoreReceipt, Took
+from flagbrake.model.words import counted
 from flagbrake.rollout.durations import duration
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def _show_preview(session: Session, preview: Any) -> None:
     for dependent in preview.dependents or ():
         out.line(f"  {dependent.flag} needs {dependent.needs}; --with-dependents kills it too")
     live = preview.live
-    out.line("nobody knows which processes listen" if live is None else f"{len(live)} live processes would confirm")
+    who = "nobody knows who" if live is None else counted(len(live), "live process")
+    out.line(f"{who} would confirm")
     for warning in preview.warnings:
         out.warn(warning)
     out.data(preview=_data(preview))

@@ -19,6 +19,7 @@ from flagbrake.control.plane import Plane, Survey, log, reason_of
 from flagbrake.errors import FlagbrakeError, Interrupted, InvalidInput, KillFailed, KillUnheard, Unavailable
 from flagbrake.model.kill import Kill, KillMode, OnExpiry, Scope, ScopeKind
 from flagbrake.model.receipt import Covered, Hearing, KillReceipt, Took
+from flagbrake.model.words import counted
 from flagbrake.ports.kills import Process
 
 
@@ -315,7 +316,7 @@ def warnings(target: Target, flags: tuple[Covered, ...], survey: Survey, *, name
         undeclared = [flag for flag in flags if flag.safe is None]
         found += [f"'{f.flag}' has no declared safe variant: it serves its off variant." for f in undeclared[:_LISTED]]
         if len(undeclared) > _LISTED:
-            found.append(f"... and {len(undeclared) - _LISTED} more flags without a declared safe variant.")
+            found.append(f"... and {counted(len(undeclared) - _LISTED, 'more flag')} without a declared safe variant.")
     if survey.fault:
         found.append(f"The flags could not all be read, so the list of covered flags may be short: {survey.fault}")
     return tuple(found)
@@ -389,8 +390,8 @@ def _error(receipt: KillReceipt, order: Order, *, failed: bool) -> KillFailed | 
         )
     if hearing.missing:
         return KillUnheard(
-            f"{stored}, but only {len(hearing.applied)} of {len(hearing.live)} live processes confirmed it within "
-            f"{hearing.waited_ms / 1000:.1f} s. Missing: {', '.join(hearing.missing)}.",
+            f"{stored}, but only {len(hearing.applied)} of {counted(len(hearing.live), 'live process')} confirmed it "
+            f"within {hearing.waited_ms / 1000:.1f} s. Missing: {', '.join(hearing.missing)}.",
             cure="stop the missing ones by hand",
         )
     return _doubtful(receipt, stored)

@@ -11,6 +11,7 @@ from flagbrake.control.deadlines import Job, Overdue
 from flagbrake.errors import FlagbrakeError, NotFound, RetryLater, Unavailable
 from flagbrake.model.kill import Kill
 from flagbrake.model.receipt import LaneResult, Took
+from flagbrake.model.words import counted
 from flagbrake.ports.kills import KillLane
 
 #: A lane is told its own deadline; its thread is waited for a little longer, so that it can say why.
@@ -80,7 +81,7 @@ class Fanout:
             took, detail = Took.PENDING, f"{type(error).__name__}: {error}"
         done = dict(progress.done)
         if took is not Took.TOOK and len(self._kills) > 1:
-            detail = f"{len(done)} of {len(self._kills)} kills; {detail}"
+            detail = f"{len(done)} of {counted(len(self._kills), 'kill')}; {detail}"
         epoch = max((kill.epoch for kill in done.values()), default=None)
         return LaneOutcome(LaneResult(lane.name, lane.durable, took, epoch, ms, detail), done)
 

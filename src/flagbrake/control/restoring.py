@@ -26,6 +26,7 @@ from flagbrake.kill.convention import covering
 from flagbrake.model.kill import Kill, Scope, ScopeKind
 from flagbrake.model.receipt import Hearing, LaneResult, RestoreReceipt, Standing, Took
 from flagbrake.model.state import FlagState, Replace
+from flagbrake.model.words import counted
 from flagbrake.ports.kills import KillLane
 
 
@@ -267,8 +268,9 @@ def _error(
         return KillUnheard(f"The kill of {scope} is lifted in {where}, but {hearing}.", cure="look at the processes")
     if hearing.missing:
         return KillUnheard(
-            f"The kill of {scope} is lifted in {where}, but only {len(hearing.applied)} of {len(hearing.live)} live "
-            f"processes confirmed it within {hearing.waited_ms / 1000:.1f} s. Missing: {', '.join(hearing.missing)}.",
+            f"The kill of {scope} is lifted in {where}, but only {len(hearing.applied)} of "
+            f"{counted(len(hearing.live), 'live process')} confirmed it "
+            f"within {hearing.waited_ms / 1000:.1f} s. Missing: {', '.join(hearing.missing)}.",
             cure="look at the missing ones: they may still be stopped",
         )
     return None

@@ -10,6 +10,7 @@ from flagbrake.demo.settings import FLAG, SCOPE
 from flagbrake.demo.stage import OPERATOR, Stage
 from flagbrake.model.codec import checksum, dumps, flag_to_data
 from flagbrake.model.state import FlagState
+from flagbrake.model.words import counted
 
 _SILENCE_NS: Final = 2_000_000_000
 _PATIENCE_SECONDS: Final = 30.0
@@ -21,7 +22,7 @@ def kill(stage: Stage) -> None:
     switch = stage.plane.switch
     preview = switch.preview(SCOPE)
     covered = ", ".join(f"{flag.flag} (then {flag.serves})" for flag in preview.covered or ())
-    show.say(f"it would cover {covered}; {len(preview.live or ())} live processes")
+    show.say(f"it would cover {covered}; {counted(len(preview.live or ()), 'live process')}")
     started = time.monotonic_ns()
     receipt = switch.kill(SCOPE, by=OPERATOR, reason="answers must stop now")
     confirmed = time.monotonic_ns()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flagbrake.model.kill import Kill, Scope
+from flagbrake.model.words import counted
 
 
 class Took(StrEnum):
@@ -81,7 +82,7 @@ class Hearing:
             return f"nobody knows who heard it: {self.detail}"
         if not self.live:
             return "no live process listens"
-        text = f"{len(self.applied)}/{len(self.live)} live processes"
+        text = f"{len(self.applied)}/{counted(len(self.live), 'live process')}"
         if self.last_ms is not None:
             text += f", the last after {self.last_ms:.1f} ms"
         return text + (f"; missing: {', '.join(self.missing)}" if self.missing else "")

@@ -11,6 +11,7 @@ from flagbrake.errors import FlagbrakeError, InvalidInput
 from flagbrake.kill.convention import flag_scopes
 from flagbrake.model.reserved import is_reserved, looks_like_kill, scope_of
 from flagbrake.model.state import FlagState
+from flagbrake.model.words import counted
 from flagbrake.wiring.plane import ControlPlane
 from flagbrake.wiring.settings import configuration
 
@@ -103,7 +104,7 @@ def _processes(plane: ControlPlane) -> Iterator[Finding]:
         yield Finding("warning", "processes", text, "start one, or look at its environment and store")
         return
     behind = [p for p in live if p.epoch < max(q.epoch for q in live)]
-    yield Finding("ok", "processes", f"{len(live)} live processes listen to kills")
+    yield Finding("ok", "processes", f"listening to kills: {counted(len(live), 'live process')}")
     for process in behind:
         yield Finding("warning", "processes", f"{process.host}/{process.pid} has not applied the last kill yet.")
 
@@ -112,9 +113,9 @@ def _engine(plane: ControlPlane) -> Iterator[Finding]:
     active = plane.store.rollouts.active()
     live = plane.store.engines.live(plane.config.engine_silent_after)
     if live:
-        yield Finding("ok", "engine", f"{len(live)} live engines, {len(active)} active rollouts")
+        yield Finding("ok", "engine", f"{counted(len(live), 'live engine')}, {counted(len(active), 'active rollout')}")
     elif active:
-        text = f"{len(active)} active rollouts and no live engine: nothing watches them."
+        text = f"{counted(len(active), 'active rollout')} and no live engine: nothing is watched."
         yield Finding("failure", "engine", text, "flagbrake engine")
     else:
         yield Finding("ok", "engine", "no active rollout, no engine needed")
@@ -124,7 +125,7 @@ def _flags(plane: ControlPlane, states: Iterable[FlagState]) -> Iterator[Finding
     manifest = plane.manifest()
     dot = plane.control.reserved_dot
     flags = [state.flag for state in states if not is_reserved(state.flag.key, dot=dot)]
-    yield Finding("ok", "flags", f"{len(flags)} flags, {len(manifest.declarations)} declarations")
+    yield Finding("ok", "flags", f"{counted(len(flags), 'flag')}, {counted(len(manifest.declarations), 'declaration')}")
     for flag in flags:
         declared = manifest.get(flag.key)
         safe = declared.safe_variant if declared else None
@@ -161,7 +162,7 @@ def _kills(plane: ControlPlane, states: Iterable[FlagState] | None) -> Iterator[
             text += "."
         else:
             covered = [k for k in keys if any(entry.kill.scope.covers(s) for s in flag_scopes(k, manifest.get(k)))]
-            text += f" ({len(covered)} flags)."
+            text += f" ({counted(len(covered), 'flag')})."
         yield Finding("warning", "kills", text, f"flagbrake restore {entry.kill.scope}")
         if entry.expired:
             yield Finding(

@@ -25,6 +25,7 @@ from flagbrake.model.state import (
     Support,
 )
 from flagbrake.model.values import WHOLE, FlagKind
+from flagbrake.model.words import counted
 from flagbrake.ports.provider import FlagProvider
 from flagbrake.wiring.health import Finding
 from flagbrake.wiring.plane import ControlPlane
@@ -73,7 +74,7 @@ def _provider(plane: ControlPlane) -> Iterator[tuple[FlagProvider | None, Findin
         provider = plane.data_plane()
         provider.initialize(EvaluationContext())
         keys = _keys(provider)
-        told = "flags" if keys is None else f"{len(keys)} flags"
+        told = "flags" if keys is None else counted(len(keys), "flag")
         found = Finding("ok", "agents", f"the agents' key works: {told} in {_ms(begun)}")
     except OpenFeatureError as error:
         text = error.error_message or str(error)
@@ -96,7 +97,7 @@ def _management(plane: ControlPlane, at_agents: set[str] | None) -> Iterator[Fin
     begun = time.monotonic()
     try:
         keys = {state.ref.key for state in plane.control.states()}
-        yield Finding("ok", "token", f"the management side answers: {len(keys)} flags in {_ms(begun)}")
+        yield Finding("ok", "token", f"the management side answers: {counted(len(keys), 'flag')} in {_ms(begun)}")
     except FlagbrakeError as error:
         yield Finding("failure", "token", error.fact, error.cure)
         return
@@ -104,7 +105,9 @@ def _management(plane: ControlPlane, at_agents: set[str] | None) -> Iterator[Fin
         text = "agents and the management side share no flag: their keys are of two environments or projects."
         yield Finding("failure", "environment", text, "the key of the environment that the settings name")
     elif at_agents is not None:
-        yield Finding("ok", "environment", f"agents and the management side share {len(keys & at_agents)} flags")
+        yield Finding(
+            "ok", "environment", f"agents and the management side share {counted(len(keys & at_agents), 'flag')}"
+        )
     try:
         for remark in plane.control.remarks():
             yield Finding("ok" if remark.fine else "warning", "account", remark.text, remark.cure)

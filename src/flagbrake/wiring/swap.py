@@ -16,6 +16,7 @@ from openfeature.provider import FeatureProvider
 
 from flagbrake.config import Config
 from flagbrake.model.codec import checksum
+from flagbrake.model.words import counted
 
 _log = logging.getLogger("flagbrake.wiring")
 _LISTED = 10
@@ -96,7 +97,8 @@ class EvaluatedFlags:
         missing = sorted(key for key in flags if _lacks(provider, key))
         if missing:
             named = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-            text = f"'{self.use}' lacks {len(missing)} of the {len(flags)} flags evaluated under '{use}': {named}."
+            asked = counted(len(flags), "flag")
+            text = f"'{self.use}' lacks {len(missing)} of the {asked} evaluated under '{use}': {named}."
             if not allow_missing:
                 raise ProviderFatalError(f"{text} Try: create them there, or allow_missing = true")
             _log.warning("%s Callers get their defaults.", text)

@@ -26,6 +26,7 @@ from flagbrake.model.state import (
     SetOn,
     Support,
 )
+from flagbrake.model.words import counted
 from flagbrake.ports.control import FlagControl, Remark
 from flagbrake_unleash import errors
 from flagbrake_unleash.api import Api
@@ -130,7 +131,7 @@ class UnleashControl(FlagControl):
         self._api.check_place()
         export, here = self._api.export(), f"'{self._api.environment}'"
         count = sum(1 for _ in documents_of(export))
-        yield Remark(f"the admin token reads {count} flags of '{self._api.project}' in {here}")
+        yield Remark(f"the admin token reads {counted(count, 'flag')} of '{self._api.project}' in {here}")
         if halves := ", ".join(document["name"] for document in documents_of(export, unfinished=True)):
             yield Remark(
                 f"begun and never finished, so not there: {halves}.",
