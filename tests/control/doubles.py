@@ -224,6 +224,8 @@ class Rung(Listeners):
     def __init__(self, listeners: Listeners, ready: Callable[[], object]) -> None:
         self._listeners = listeners
         self._waits = threading.Event()
+        # Where the suite runs in a shell's background, Ctrl-C is switched off.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self.thread = threading.Thread(target=self._press, args=(ready,))
         self.thread.start()
 
