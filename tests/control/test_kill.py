@@ -133,6 +133,44 @@ def test_ctrl_c_ends_the_waiting_for_a_lane(bench):
     assert interrupt.value.receipt.lanes[1].detail == "no answer yet"
 
 
+class Placed(TableControl):
+    """A vendor that knows its environments."""
+
+    def __init__(self, *flags, answer=None):
+        super().__init__(*flags)
+        self.answer = answer or NotFound("Acme has no environment 'tset'.", cure="test")
+
+    def check_place(self):
+        raise self.answer
+
+
+def test_an_environment_that_is_a_typing_error(opened):
+    """Nobody ever wrote there, nobody listens, the vendor does not have it: nothing is killed, armed or not."""
+    bench = Bench(opened("flags", "tset"))
+    switch = bench.switch(control=Placed(agent_flag()))
+    for target in (KEY, "*"):
+        with pytest.raises(NotFound, match=r"nobody listens there: Acme has no environment 'tset'; .* Try: test"):
+            switch.kill(target, by="ann", reason="x")
+    with pytest.raises(NotFound, match="nothing was killed"):
+        switch.kill(KEY, by="ann", reason="x", arm=True)
+    assert bench.store.environments() == []
+    assert switch.kill("agent:refunds", by="ann", reason="x", arm=True).kill.scope == AGENT, "who insists is believed"
+
+
+def test_an_environment_that_may_be_one(opened):
+    """A vendor that does not say, a process that listens, something ever written: each is enough to kill there."""
+    away = VendorUnavailable("Acme does not answer.")
+    bench = Bench(opened("flags", "tset"))
+    assert bench.switch(control=Placed(agent_flag(), answer=away)).kill(KEY, by="ann", reason="x", arm=True).kill
+    assert bench.switch(control=Placed(agent_flag())).kill(KEY, by="ann", reason="written", arm=True).kill
+    other = Bench(opened("other", "tset"))
+    other.listen("one")
+    try:
+        assert other.switch(control=Placed(agent_flag())).kill(KEY, by="ann", reason="x").hearing.complete
+    finally:
+        other.followers.pop().close()
+
+
 # --- lanes -------------------------------------------------------------------------------------------
 
 

@@ -344,6 +344,9 @@ def test_another_environment_is_not_found(launchdarkly: Vendor, control: LaunchD
     for wrong in ({"environment_key": "staging"}, {"project_key": "shop"}):
         with pytest.raises(NotFound, match=r"404.*Try: look at project_key and environment_key"):
             list(launchdarkly.control(**wrong).states())
+    with pytest.raises(NotFound, match=r"no environment 'staging'\. Try: .*production"):
+        launchdarkly.control(environment_key="staging").check_place()
+    control.check_place()
 
 
 def test_the_writer_repeats_nothing(launchdarkly: Vendor, control: LaunchDarklyControl) -> None:

@@ -121,6 +121,9 @@ def test_places(split: SplitEmulator) -> None:
         control_of(split, environment_name="nothing-here").read("refunds")
     with pytest.raises(ConfigError, match=r"nothing-here.*production or test"):
         list(control_of(split, environment_name="nothing-here").states())
+    with pytest.raises(ConfigError, match=r"nothing-here.*production or test"):
+        control_of(split, environment_name="nothing-here").check_place()
+    control_of(split, environment_name="test").check_place()
 
 
 def test_nearest_name(split: SplitEmulator, control: FlagControl) -> None:

@@ -222,7 +222,7 @@ def test_a_place_that_is_not_there(quick_vendor: Vendor, project: str, environme
             url, token, project="p", environment="e", native_project=project, native_environment=environment
         )
         with closing(lost):
-            for ask in (lambda: list(lost.states()), lambda: list(lost.remarks())):
+            for ask in (lambda: list(lost.states()), lambda: list(lost.remarks()), lost.check_place):
                 with pytest.raises(NotFound, match=told):
                     ask()
             with pytest.raises(NotFound, match=told):

@@ -7,9 +7,10 @@ from typing import Final
 
 from flagbrake.control.coverage import Catalogue, covered, find
 from flagbrake.control.deadlines import Job, call
+from flagbrake.control.hearing import look
 from flagbrake.control.plane import Plane, Survey, inside, reason_of
-from flagbrake.errors import InvalidInput, NotFound
-from flagbrake.model.kill import Scope
+from flagbrake.errors import ConfigError, FlagbrakeError, InvalidInput, NotFound
+from flagbrake.model.kill import Scope, ScopeKind
 from flagbrake.model.manifest import Manifest
 from flagbrake.model.state import FlagState
 
@@ -34,11 +35,42 @@ class Target:
 
 
 def take_aim(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool) -> Target:
-    """Find the scope. Every question delays a kill, so the flags are listed only when nothing else knows it.
+    """Find the scope, in an environment that there is.
 
     Raises:
-        NotFound, InvalidInput: as :func:`coverage.find`; nothing was written.
+        NotFound, InvalidInput: as :func:`coverage.find`, or there is no such environment; nothing was written.
     """
+    place = Job("place", lambda: _misspelt(plane))
+    found = _find(plane, target, arm=arm, flag_needed=flag_needed)
+    # As with scopes that no list shows: who insists is believed, but not about a flag.
+    if not arm or found.scope.kind is ScopeKind.FLAG:
+        _refuse_misspelt(plane, place)
+    return found
+
+
+def _misspelt(plane: Plane) -> FlagbrakeError | None:
+    """The vendor's word that there is no such environment, asked only where nobody ever wrote or listens."""
+    if plane.control is None or not plane.unwritten() or look(plane.listeners, plane.environment):
+        return None
+    try:
+        plane.control.check_place()
+    except (NotFound, ConfigError) as error:
+        return error
+    return None
+
+
+def _refuse_misspelt(plane: Plane, place: Job[FlagbrakeError | None]) -> None:
+    try:
+        error = place.result(within=plane.deadlines.look)
+    except Exception:  # noqa: BLE001 - a store or vendor that does not say must not keep a kill from being made
+        return
+    if error is not None:
+        fact = f"Nothing was ever written in environment '{plane.environment}' and nobody listens there"
+        raise NotFound(f"{fact}: {error.fact.rstrip('.')}; nothing was killed.", cure=error.cure)
+
+
+def _find(plane: Plane, target: str | Scope, *, arm: bool, flag_needed: bool) -> Target:
+    """Every question delays a kill, so the flags are listed only when nothing else knows the scope."""
     text = str(target).strip()
     kind, colon, path = text.rpartition(":")
     if colon and kind != "flag" and path.endswith("*"):

@@ -68,7 +68,7 @@ class Plane:
     never written: kills made in the vendor's own interface. ``registered`` gives scopes that live processes
     check undeclared. ``kept`` gives what a lane kept of the flags a kill covers, by the kill's id; ``held`` the
     flags that are off at the vendor for a kill. ``keys`` gives the keys of all flags, where that is cheaper than
-    the flags themselves.
+    the flags themselves. ``unwritten`` says whether nothing was ever written in this environment.
     """
 
     environment: str
@@ -88,6 +88,7 @@ class Plane:
     deadlines: Deadlines = field(default_factory=Deadlines)
     acknowledged_in: str = "store"
     watched: Sequence[KillLane] = ()
+    unwritten: Callable[[], bool] = lambda: False
 
     # --- reading -------------------------------------------------------------------------------------
 

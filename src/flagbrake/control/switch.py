@@ -91,6 +91,7 @@ class KillSwitch:
                 clock=clock or store.clock,
                 deadlines=deadlines or Deadlines(),
                 watched=watched,
+                unwritten=lambda: store.environment not in store.environments(),
             )
         )
 
@@ -163,7 +164,8 @@ class KillSwitch:
             A receipt, only if somebody listens and all who do have applied it (or ``arm``).
 
         Raises:
-            NotFound: no such scope here; the nearest is named. Nothing was written.
+            NotFound: no such scope here; the nearest is named. Or no such environment: nothing was ever written in
+                it, nobody listens and the vendor does not have it. Nothing was written.
             InvalidInput: several things have this name, or the options do not fit. Nothing was written.
             Unsupported: what a vendor flag cannot carry, at level 0. Nothing was written.
             Unavailable: the flag of a fallback could not be read. Nothing was written.

@@ -121,6 +121,14 @@ class FlagControl(ABC):
         """
         return iter(())
 
+    def check_place(self) -> None:  # noqa: B027 - where the store is the vendor, every environment is one
+        """Ask the vendor whether the project and environment are there; asked before a kill where nobody ever was.
+
+        Raises:
+            NotFound, ConfigError: the vendor has no such place; the cure names those that it has.
+            Unavailable, RetryLater, NotAllowed: the vendor did not say.
+        """
+
     def close(self) -> None:  # noqa: B027 - most controls hold nothing
         """Close what is open."""
 

@@ -120,6 +120,11 @@ class Api:
         place = f"/api/v2/projects/{quote(self.project, safe='')}/environments/{quote(self.environment, safe='')}"
         return self._object(self._rest.get(place))
 
+    def environments(self) -> list[str]:
+        """The keys of the project's environments, the first hundred of them."""
+        place = f"/api/v2/projects/{quote(self.project, safe='')}/environments"
+        return [rep["key"] for rep in self._object(self._rest.get(place, {"limit": 100})).get("items") or ()]
+
     # --- inside -----------------------------------------------------------------------------------------
 
     def _object(self, answer: httpx.Response) -> Json:

@@ -101,6 +101,14 @@ class LaunchDarklyControl(FlagControl):
         """All segments; of a big segment only what its rules say."""
         return self.readable(lambda rep: segment_from_rest(rep, unit=self._kinds.unit).result, self._api.segments())
 
+    def check_place(self) -> None:
+        """Does the project have this environment?"""
+        try:
+            self._api.environment_rep()
+        except NotFound as error:
+            there = " or ".join(self._api.environments())
+            raise NotFound(f"LaunchDarkly's project has no environment '{self._here}'.", cure=there) from error
+
     def remarks(self) -> Iterator[Remark]:
         """May the token write here, would a kill be refused, and do the flags name units as agents are named?"""
         yield from self._permissions()

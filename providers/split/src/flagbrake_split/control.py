@@ -105,6 +105,10 @@ class SplitControl(FlagControl):
             lambda segment: translate.segment_from_definition(segment).result, self._api.rule_based_segments()
         )
 
+    def check_place(self) -> None:
+        """Is this environment one of the workspace's?"""
+        self._api.other_environments()
+
     def remarks(self) -> Iterator[Remark]:
         """How this workspace and environment want to be written to. Nothing is written, so the key's role stays open.
 

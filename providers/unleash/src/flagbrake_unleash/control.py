@@ -126,6 +126,10 @@ class UnleashControl(FlagControl):
         shown = self._flag(document, {number: name for name, number in numbers.items()})
         return replace(shown, tags=flag.tags, description=flag.description, archived=flag.archived)
 
+    def check_place(self) -> None:
+        """Does the project have this environment?"""
+        self._api.check_place()
+
     def remarks(self) -> Iterator[Remark]:
         """Does the token read here, and does the environment want change requests, by which a kill would be refused?"""
         self._api.check_place()
