@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openfeature.evaluation_context import EvaluationContext
 
@@ -205,7 +205,6 @@ def flags(draw: st.DrawFn) -> Flag:
     )
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(flags(), st.sampled_from(["agent", "device.v2"]))
 def test_what_is_written_is_read_again(flag: Flag, unit: str) -> None:
     """Through both of LaunchDarkly's documents, without a loss: the unit, users and other kinds stay apart."""

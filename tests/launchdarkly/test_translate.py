@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from ldclient.versioned_data_kind import FEATURES, SEGMENTS
 from openfeature.evaluation_context import EvaluationContext
 
@@ -98,7 +98,6 @@ def test_the_management_api_shows_the_same_flag(seed):
         assert flag_from_rest(shown, "test", names=names).result == flag_from_sdk(streamed, names=names).result
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(nouns.flags(), nouns.segments())
 def test_whatever_the_model_holds_is_written(flag, segment):
     """As a document that the SDK takes and we read; what it cannot say stands in the report, never in a traceback."""

@@ -431,5 +431,5 @@ class Anything(RuleBasedStateMachine):
         assert twin.on == self.world.on
 
 
-Anything.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Anything.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAnything = Anything.TestCase

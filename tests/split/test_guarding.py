@@ -77,7 +77,7 @@ def agreed(clauses: tuple[Clause, ...], value: Any) -> None:
     assert [ours, ours] == theirs, (clauses, value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(numeric, truths), PLAIN)
 @example(Clause(X, Op.IN, (5,)), "5")
 @example(Clause(X, Op.GREATER_OR_EQUAL, (18,)), "18")
@@ -91,7 +91,7 @@ def test_numbers_and_booleans_are_no_texts(clause: Clause, value: Any) -> None:
     agreed((clause,), value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(texts, PLAIN.filter(lambda value: not isinstance(value, (bool, int))) | LISTS)
 @example(Clause(X, Op.IN, ("pro",)), ["max", "pro"])
 @example(Clause(X, Op.IN, ("pro",), negate=True), ["max", "pro"])
@@ -102,7 +102,7 @@ def test_lists_are_looked_into(clause: Clause, value: Any) -> None:
     agreed((clause,), value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.tuples(texts, texts), PLAIN.filter(lambda value: not isinstance(value, (bool, int))) | LISTS)
 def test_clauses_that_must_all_match(clauses: tuple[Clause, ...], value: Any) -> None:
     """Each clause that needs several conditions is several conditions with each other one."""

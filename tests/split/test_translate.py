@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from splitio.models import rule_based_segments, splits
 
@@ -96,7 +96,6 @@ DEFINITION = {
 # --- round trips ---------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(worlds)
 def test_splits_survive(world):
     """A split, read, written over itself and read again is the same flag, and what was written is stable."""
@@ -111,7 +110,6 @@ def test_splits_survive(world):
         assert split_from_flag(again, base=written, rule_based=[s["name"] for s in world.rule_based]).result == written
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(worlds)
 def test_definitions_survive(world):
     """A flag that a definition can say is the same after it was written and read; the seeds come from elsewhere."""
@@ -127,7 +125,6 @@ def test_definitions_survive(world):
         assert [r.serve for r in again.rules] == [r.serve for r in flag.rules]
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(worlds)
 def test_rule_based_segments_survive(world):
     """In both vocabularies, and the real SDK can read what was written."""
@@ -200,7 +197,6 @@ def test_every_matcher_in_both_vocabularies(kind):
 # --- what Split cannot say -----------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(nouns.flags())
 def test_any_flag_can_be_written(flag):
     """Whatever a flag says, it becomes a split that the SDK can read; what does not is a loss, never an error."""

@@ -73,7 +73,7 @@ def pairs(draw: st.DrawFn) -> tuple[Flag, Flag]:
     return draw(flags(kind)), draw(flags(kind))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pair=pairs(), apart=st.sampled_from([1, 2, 1000]))
 def test_every_call_may_be_the_last(pair: tuple[Flag, Flag], apart: int) -> None:
     """After each call: the owned strategy is last, no two have one place, whoever is named before and afterwards is

@@ -67,7 +67,7 @@ def test_whatever_is_sent() -> None:
     with LaunchDarklyEmulator() as ld, Api(ld) as api:
         api.create("f")
 
-        @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @settings(max_examples=400, suppress_health_check=list(HealthCheck), derandomize=True)
         @given(body=BODY, semantic=st.booleans())
         def send(body: Any, semantic: bool) -> None:
             headers = {"Content-Type": SEMANTIC if semantic else "application/json"}
