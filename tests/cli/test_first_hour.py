@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -273,3 +274,28 @@ def test_a_star_is_no_wildcard(ready: Shell) -> None:
     """`agent:*` would cover nothing: refused with what is meant, and nothing is stored."""
     complaint(ready("kill", "agent:*", "--reason", "x", "--arm"), "agent:*", "agent:NAME, or *")
     assert ready.ok("kills", "--json").data["kills"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("flag", "list"), 0), (("--json", "history"), 0), (("--json", "flag", "show", "nope"), 3)]
+)
+def test_a_reader_that_has_gone(ready: Shell, words: tuple[str, ...], code: int) -> None:
+    """`| head`: a command does what it does and leaves as it leaves, whether anybody reads it to the end or not."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "flagbrake", *words],
+            cwd=ready.folder,
+            env=ready.environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == code, done.stderr
+    assert "bug" not in done.stderr
+    assert "Exception" not in done.stderr

@@ -28,10 +28,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = 70
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; keep the interpreter from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     raise SystemExit(code)
 
 

@@ -17,6 +17,12 @@ from rich.table import Table
 _WIDE: Final = 2000
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on; rich would leave with 1."""
+        _unread()
+
+
 class Output:
     """Collects what a command says; ``--json`` prints the data instead of the words."""
 
@@ -24,7 +30,7 @@ class Output:
         self.as_json = as_json
         # What another program reads has one line for each row, however long.
         wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _WIDE
-        self.console = Console(highlight=False, soft_wrap=True, width=wide)
+        self.console = _Console(highlight=False, soft_wrap=True, width=wide)
         self._data: dict[str, Any] = {}
 
     def line(self, text: str, *, style: str | None = None) -> None:
@@ -64,10 +70,20 @@ class Output:
 
     def finish(self) -> None:
         """Print the collected document, once: at the end of a command, or before one that goes on."""
-        if self.as_json and self._data:
-            sys.stdout.write(json.dumps(self._data, default=_plain, indent=2, ensure_ascii=False) + "\n")
-            self._data = {}
-        sys.stdout.flush()
+        try:
+            if self.as_json and self._data:
+                sys.stdout.write(json.dumps(self._data, default=_plain, indent=2, ensure_ascii=False) + "\n")
+                self._data = {}
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _unread()
+
+
+def _unread() -> None:
+    """The reader (head, less) has gone: what a command does, and how it leaves, is not its affair."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str:
