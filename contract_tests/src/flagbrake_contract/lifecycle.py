@@ -98,11 +98,9 @@ def lifecycle_initialize_twice(h: Harness) -> None:
     """A second initialize does nothing: no second thread, and the provider goes on answering."""
     key = h.serving("x").key
     with h.session() as session:
-        before = threading.active_count()
-        session.provider.initialize(EvaluationContext())
-        wait(lambda: threading.active_count() <= before, min(h.patience, 5))
-        after = threading.active_count()
-        holds(after <= before, expected=f"{before} threads", came=f"{after}")
+        again = _settling(h, _threads, lambda: session.provider.initialize(EvaluationContext()))
+        new = _every_time(h, _threads, again)
+        holds(not new, expected="no new thread", came=", ".join(t.name for t in new))
         same(succeeds(ask(session.provider, key, "default")).value, "x")
 
 
@@ -154,27 +152,32 @@ def lifecycle_two_at_once(h: Harness) -> None:
 @rule()
 def lifecycle_no_thread_left(h: Harness) -> None:
     """After shutdown no thread of the provider is left."""
-    left = _every_time(h, _threads, _start_and_stop(h, _threads))
+    left = _every_time(h, _threads, _settling(h, _threads, lambda: _start_and_stop(h)))
     holds(not left, expected="no thread left", came=", ".join(t.name for t in left))
 
 
 @rule()
 def lifecycle_no_socket_left(h: Harness) -> None:
     """After shutdown no socket of the provider is left open."""
-    left = _every_time(h, _sockets, _start_and_stop(h, _sockets))
+    left = _every_time(h, _sockets, _settling(h, _sockets, lambda: _start_and_stop(h)))
     holds(not left, expected="no socket left", came=f"{len(left)} left")
 
 
-def _start_and_stop(h: Harness, seen: Callable[[], set[T]]) -> Callable[[], None]:
+def _start_and_stop(h: Harness) -> None:
+    with h.session() as session:
+        session.provider.shutdown()
+
+
+def _settling(h: Harness, seen: Callable[[], set[T]], step: Callable[[], None]) -> Callable[[], None]:
+    """The step, and a wait for what it adds to go away, longer each time."""
     patience = iter((1, 2, 5))
 
-    def step() -> None:
+    def settled() -> None:
         before = seen()
-        with h.session() as session:
-            session.provider.shutdown()
-            wait(lambda: seen() <= before, min(h.patience, next(patience)))
+        step()
+        wait(lambda: seen() <= before, min(h.patience, next(patience)))
 
-    return step
+    return settled
 
 
 def _every_time(h: Harness, seen: Callable[[], set[T]], step: Callable[[], None]) -> set[T]:
