@@ -24,6 +24,11 @@ class Gate:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def is_open(self) -> bool:
+        """Does it listen?"""
+        return self._listener is not None
+
     def open(self) -> None:
         """Listen."""
         if self._listener is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import httpx
 from openfeature.provider import FeatureProvider
@@ -36,6 +37,10 @@ DEVIATIONS = {
 }
 
 
+#: Seconds for a start while the server is there.
+_PATIENT: Final = 20.0
+
+
 @dataclass
 class Vendor:
     """The server, its database from behind, and the gate through which the adapter reaches it."""
@@ -58,6 +63,8 @@ class Vendor:
 
     def provider(self, **others: object) -> UnleashProvider:
         made = UnleashProvider(self.settings(**others))
+        if self.gate.is_open and not {"timeout", "url"}.intersection(others):
+            made._timeout = _PATIENT
         self.made = [p for p in self.made if p._sdk is not None] + [made]
         return made
 
@@ -70,6 +77,18 @@ class Vendor:
             native_environment=ENVIRONMENT,
             timeout=timeout,
         )
+
+    def away(self) -> None:
+        """Nobody listens. Starts that wait for it are short from now on."""
+        for provider in self.made:
+            provider._timeout = self.settings().timeout
+        self.gate.shut()
+
+    def back_again(self) -> None:
+        """It is there again."""
+        self.gate.open()
+        for provider in self.made:
+            provider._timeout = _PATIENT
 
     def seen(self) -> None:
         """The server serves what is in its database."""
@@ -132,8 +151,8 @@ def harness(here: Vendor, wrap: Wrap = lambda provider: provider) -> Iterator[Ha
             here.back.put,
             remove=here.back.remove,
             settle=here.settle,
-            break_vendor=here.gate.shut,
-            restore_vendor=here.gate.open,
+            break_vendor=here.away,
+            restore_vendor=here.back_again,
             make_rejected=lambda: wrap(here.provider(token="default:development.wrong")),
             make_hanging=lambda: wrap(here.provider(url=f"http://127.0.0.1:{port}/api")),
             control=control,

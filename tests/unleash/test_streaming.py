@@ -33,7 +33,7 @@ def listening(here: Vendor, **given: Any) -> Iterator[tuple[UnleashProvider, Str
     """A provider that listens to the shim."""
     here.seen()
     with closing(Streaming(here.server.port, here.token, hydration=given.pop("hydration", None))) as shim:
-        provider = here.provider(url=f"{shim.url}/api", streaming=True, **given)
+        provider = here.provider(url=f"{shim.url}/api", streaming=True, **{"timeout": 20.0, **given})
         try:
             provider.initialize(EvaluationContext())
             yield provider, shim
