@@ -9,7 +9,6 @@ import pytest
 
 from flagbrake.control.plane import Deadlines
 from flagbrake.errors import (
-    Interrupted,
     InvalidInput,
     KillFailed,
     KillUnheard,
@@ -24,8 +23,7 @@ from flagbrake.model.flag import Prerequisite
 from flagbrake.model.kill import EVERYTHING, KillMode, Scope, ScopeKind
 from flagbrake.model.manifest import Declaration, ScopeAttribute
 from flagbrake.model.receipt import Took
-from tests.control.conftest import Bench
-from tests.control.doubles import Ear, MemoryLane, Rung, TableControl, agent_flag, raising
+from tests.control.doubles import Ear, MemoryLane, TableControl, agent_flag, raising
 from tests.support.waiting import wait_until
 
 KEY = "agents.refunds"
@@ -89,86 +87,6 @@ def test_a_process_that_ends_is_not_waited_for(bench):
     thread.join()
     assert receipt.hearing.complete
     assert [name.split()[0] for name in receipt.hearing.left] == ["leaving"]
-
-
-def test_the_wrong_environment_is_no_success(opened, bench):
-    """Listeners of another environment do not count, and the error names the environment."""
-    bench.listen("one")
-    staging = Bench(opened("flags", "staging"))
-    staging.seed(agent_flag())
-    with pytest.raises(KillUnheard, match="staging"):
-        staging.switch().kill(KEY, by="ann", reason="x")
-    assert bench.store.kills.read().kills == ()
-
-
-def test_ctrl_c_ends_the_waiting_for_those_who_do_not_confirm(bench):
-    """What is known by then is told: the lane that took it, who confirmed, who did not; and it is recorded."""
-    bench.listen("one")
-    bench.listen("stuck", deaf=True)
-    rung = Rung(bench.store.processes, lambda: any(p.epoch > 0 for p in bench.store.processes.live()))
-    with pytest.raises(Interrupted, match=r"is stored in test.*only 1 of 2 live.*Missing: stuck \(") as interrupt:
-        bench.switch(listeners=rung).kill(KEY, by="ann", reason="x", wait=30)
-    rung.thread.join()
-    receipt = interrupt.value.receipt
-    assert [(r.lane, r.took) for r in receipt.lanes] == [("store", Took.TOOK)]
-    assert [ack.process.split()[0] for ack in receipt.hearing.applied] == ["one"]
-    assert receipt.hearing.waited_ms < 20_000
-    assert bench.audited(str(FLAG)) == ["kill", "kill:result"]
-    assert "alarm" in bench.ear.events()
-
-
-def test_ctrl_c_ends_the_waiting_for_a_lane(bench):
-    """A lane that has not answered by then is pending; the kill goes on in it."""
-    bench.listen("one")
-    release, lane = threading.Event(), MemoryLane("vendor-off")
-    lane.before = lambda: release.wait(30)
-    rung = Rung(bench.store.processes, lambda: any(p.epoch > 0 for p in bench.store.processes.live()))
-    try:
-        with pytest.raises(Interrupted, match="is stored in test") as interrupt:
-            bench.switch(lane, listeners=rung, deadlines=Deadlines(lane=30.0)).kill(KEY, by="ann", reason="x")
-    finally:
-        release.set()
-        rung.thread.join()
-    assert {r.lane: r.took for r in interrupt.value.receipt.lanes} == {"store": Took.TOOK, "vendor-off": Took.PENDING}
-    assert interrupt.value.receipt.lanes[1].detail == "no answer yet"
-
-
-class Placed(TableControl):
-    """A vendor that knows its environments."""
-
-    def __init__(self, *flags, answer=None):
-        super().__init__(*flags)
-        self.answer = answer or NotFound("Acme has no environment 'tset'.", cure="test")
-
-    def check_place(self):
-        raise self.answer
-
-
-def test_an_environment_that_is_a_typing_error(opened):
-    """Nobody ever wrote there, nobody listens, the vendor does not have it: nothing is killed, armed or not."""
-    bench = Bench(opened("flags", "tset"))
-    switch = bench.switch(control=Placed(agent_flag()))
-    for target in (KEY, "*"):
-        with pytest.raises(NotFound, match=r"nobody listens there: Acme has no environment 'tset'; .* Try: test"):
-            switch.kill(target, by="ann", reason="x")
-    with pytest.raises(NotFound, match="nothing was killed"):
-        switch.kill(KEY, by="ann", reason="x", arm=True)
-    assert bench.store.environments() == []
-    assert switch.kill("agent:refunds", by="ann", reason="x", arm=True).kill.scope == AGENT, "who insists is believed"
-
-
-def test_an_environment_that_may_be_one(opened):
-    """A vendor that does not say, a process that listens, something ever written: each is enough to kill there."""
-    away = VendorUnavailable("Acme does not answer.")
-    bench = Bench(opened("flags", "tset"))
-    assert bench.switch(control=Placed(agent_flag(), answer=away)).kill(KEY, by="ann", reason="x", arm=True).kill
-    assert bench.switch(control=Placed(agent_flag())).kill(KEY, by="ann", reason="written", arm=True).kill
-    other = Bench(opened("other", "tset"))
-    other.listen("one")
-    try:
-        assert other.switch(control=Placed(agent_flag())).kill(KEY, by="ann", reason="x").hearing.complete
-    finally:
-        other.followers.pop().close()
 
 
 # --- lanes -------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ class Connection:
             file = None
             self._watch(manager)
             flush_once(factory)
-        never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001
+        never_fails(factory._telemetry_submitter, "synchronize_config")  # noqa: SLF001 - no public way either
         self._received.follow(storages["splits"], storages["segments"], storages["rule_based_segments"])
         threading.Thread(target=self._await, args=(factory, asker), name="flagbrake-split-ready", daemon=True).start()
         if file is not None:

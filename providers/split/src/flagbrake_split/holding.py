@@ -33,13 +33,13 @@ def flush_once(factory: Any) -> None:
 
     Thousands of them would keep the task from ending, each with a request, where the vendor takes none.
     """
-    tasks = factory._sync_manager._synchronizer._split_tasks  # noqa: SLF001
+    tasks = factory._sync_manager._synchronizer._split_tasks  # noqa: SLF001 - its queues have no public hook
     for kind, task in (("impressions", tasks.impressions_task), ("events", tasks.events_task)):
-        factory._storages[kind].set_queue_full_hook(_unless_asked(task))  # noqa: SLF001
+        factory._storages[kind].set_queue_full_hook(_unless_asked(task))  # noqa: SLF001 - the same
 
 
 def _unless_asked(task: Any) -> Callable[[], None]:
-    asked = task._task._messages  # noqa: SLF001
+    asked = task._task._messages  # noqa: SLF001 - what was asked for and is not done yet
 
     def flush() -> None:
         if asked.empty():
@@ -103,7 +103,7 @@ def renew() -> None:
     _Held.one = threading.Lock()
     factories._INSTANTIATED_FACTORIES_LOCK = threading.RLock()  # noqa: SLF001 - the SDK's, of all factories
     # Nor are their factories: the SDK would warn of too many, and whoever wrote to stderr may hold its lock too.
-    factories._INSTANTIATED_FACTORIES.clear()  # noqa: SLF001
+    factories._INSTANTIATED_FACTORIES.clear()  # noqa: SLF001 - the same
 
 
 # A provider that starts in the child needs it too; one that goes on there has done it before.
